@@ -1,0 +1,1 @@
+"""One file per transport; nothing here knows what the bytes mean."""

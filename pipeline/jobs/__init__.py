@@ -1,0 +1,1 @@
+"""When things run; the only place where the stages meet."""

@@ -1,0 +1,1 @@
+"""The vocabulary of Meshweir: words, tables and values; nothing here does input or output."""

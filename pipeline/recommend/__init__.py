@@ -1,0 +1,1 @@
+"""Findings to recommendations, in a neutral form that names no vendor."""

@@ -1,0 +1,1 @@
+"""Recommendations to the native documents of control planes."""

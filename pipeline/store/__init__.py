@@ -1,0 +1,1 @@
+"""The store: one writer, many readers; committed rows, and answers to named questions."""

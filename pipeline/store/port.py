@@ -1,0 +1,95 @@
+"""The Store port: committed rows in, answers to named questions out.
+
+The promises, which the contract suite holds every store to:
+
+* ``write`` is one transaction: rows, bus positions, the new slice and the quarantine become visible
+  together or not at all. It compares the positions it was told to expect inside that transaction,
+  so that a writer that was overtaken writes nothing.
+* ``notice`` and ``replace`` are one transaction each; derived rows are never seen half replaced.
+* Readers see a committed state and never wait for a writer.
+
+A *slice* is what one ``write`` committed, numbered upwards. The *home* of a trace is the lowest slice
+that holds a row of it. A *unit* is a range of slices whose homes were analysed together: derived
+rows carry its lowest slice.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple, Protocol
+
+import polars as pl
+import pyarrow as pa
+
+from pipeline.model.messages import Partition, Positions
+
+
+class Unit(NamedTuple):
+    """A range of slices, both ends included."""
+
+    low: int
+    high: int
+
+
+class Store(Protocol):
+    """Where everything is kept. Methods block; callers run them in threads of their own."""
+
+    def close(self) -> None:
+        """Checkpoint and let go. Idempotent."""
+
+    def positions(self) -> dict[Partition, int]:
+        """For each partition the offset of the first message that is not in the store."""
+
+    def write(
+        self,
+        batches: Mapping[str, pa.Table],
+        *,
+        expected: Positions,
+        positions: Positions,
+    ) -> int | None:
+        """Commit one slice and return its number, or None when there was no raw row to write.
+
+        ``batches`` maps table names (raw, interned, ``quarantine``) to rows without ``slice``.
+        Interned rows that are already stored are left alone. ``positions`` are stored even when
+        there are no rows.
+
+        Raises:
+            StoreBusy: the stored positions are not ``expected``, or another writer was faster;
+                nothing was written.
+        """
+
+    def unnoticed(self) -> list[int]:
+        """Slices written but not yet looked at by the analysis, oldest first."""
+
+    def notice(self, slices: Sequence[int], links: pl.DataFrame) -> None:
+        """Mark slices as looked at, and dirty them and every home they add rows to.
+
+        ``links`` has columns ``home`` and ``slice`` (i64): slice ``slice`` (a noticed one) holds
+        rows of traces whose home is ``home``; home < slice.
+        """
+
+    def dirty(self) -> pl.DataFrame:
+        """Units to recompute: columns low, high, cause (highest slice that made it dirty), rows."""
+
+    def linked(self, unit: Unit) -> list[int]:
+        """Slices needed to recompute ``unit``: its own, those that add to its homes, those that
+        hold earlier homes of traces it has rows of; ascending.
+        """
+
+    def replace(self, unit: Unit, derived: Mapping[str, pa.Table], *, cause: int) -> None:
+        """Swap the derived rows of a unit and clear its dirty marks up to ``cause``.
+
+        ``derived`` maps names of derived tables to rows without ``slice``. Units inside the range
+        become one.
+        """
+
+    def quiet_units(self, *, before: int) -> list[Unit]:
+        """Clean units that lie wholly below slice ``before``, ascending."""
+
+    def merge(self, unit: Unit) -> None:
+        """Sum the derived rows of all units inside ``unit`` into one; nothing in it is dirty."""
+
+    def ask(self, question: str, /, **parameters: object) -> pl.DataFrame:
+        """Answer a named question: the file ``queries/<question>.sql``, with its parameters.
+
+        Raises InvalidInput for an unknown question, and StoreBusy when it takes longer than the
+        time limit of the store's settings.
+        """
