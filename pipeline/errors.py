@@ -1,7 +1,7 @@
-"""The tree of errors: each class says, by where it hangs, what its caller should do.
+"""The tree of errors: where a class hangs says what its caller should do.
 
     MeshweirError
-    ├── Permanent                 trying again cannot help: refuse it, or set it aside with the reason
+    ├── Permanent                 trying again cannot help: refuse it, or set it aside
     │   ├── DecodeError           bytes that are not what their format says; names the byte offset
     │   ├── InvalidInput          a parameter, flag or setting; names field, found and allowed
     │   ├── MessageTooLarge       over a stated limit

@@ -8,8 +8,8 @@ The promises, which the contract suite holds every store to:
 * ``notice`` and ``replace`` are one transaction each; derived rows are never seen half replaced.
 * Readers see a committed state and never wait for a writer.
 
-A *slice* is what one ``write`` committed, numbered upwards. The *home* of a trace is the lowest slice
-that holds a row of it. A *unit* is a range of slices whose homes were analysed together: derived
+A *slice* is what one ``write`` committed, numbered upwards. The *home* of a trace is the lowest
+slice that holds a row of it. A *unit* is a range of slices whose homes were analysed together: derived
 rows carry its lowest slice.
 """
 
@@ -70,8 +70,9 @@ class Store(Protocol):
         """Units to recompute: columns low, high, cause (highest slice that made it dirty), rows."""
 
     def linked(self, unit: Unit) -> list[int]:
-        """Slices needed to recompute ``unit``: its own, those that add to its homes, those that
-        hold earlier homes of traces it has rows of; ascending.
+        """Slices needed to recompute ``unit``, ascending.
+
+        Its own, those that add to its homes, and the earlier homes of traces it has rows of.
         """
 
     def replace(self, unit: Unit, derived: Mapping[str, pa.Table], *, cause: int) -> None:
