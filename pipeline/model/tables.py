@@ -317,6 +317,7 @@ CALL_KEY: Final = (
     ),
     Column("protocol", "text", "http, grpc, tcp, db, messaging or rpc"),
     Column("reporter", "text", "client, client_proxy, server_proxy, server or gateway"),
+    Column("signal", "text", "what the reporter told it by: spans or access_logs"),
     Column("system", "text", "system of the reporter"),
 )
 
@@ -354,6 +355,7 @@ NODE_MINUTES: Final = Table(
         Column("version", "text", "version"),
         Column("route", "text", "method and route template, or the RPC method; null when not told"),
         Column("reporter", "text", "client, client_proxy, server_proxy, server or gateway"),
+        Column("signal", "text", "what the reporter told it by: spans or access_logs"),
         Column("system", "text", "system of the reporter"),
         *MEASURES,
     ),

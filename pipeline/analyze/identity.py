@@ -1,0 +1,71 @@
+"""Who is who: resources as received to the nodes of the graph.
+
+A node id is ``namespace/name`` when a namespace is known, else ``name``. Many resources (pods,
+processes) are one identity; tellings carry identities as numbers until they have been summed.
+"""
+
+from typing import Final
+
+import polars as pl
+
+from pipeline.model.topology import NodeKind
+
+GATEWAY_NAME: Final = r"(?i)(^|[-_.])(api-?gateway|gateway|ingressgateway|egressgateway|ingress|apigw)($|[-_.\d])"
+"""Names by which gateways are deployed, when nothing better tells; Istio, Kong, Envoy Gateway."""
+
+GATEWAY_NODE: Final = r'"(id|node_id|node\.id)":"router~|"(?i:role|node_role|type)":"(?i:gateway|router)"'
+"""What an Envoy node says of itself: Istio's router type, or a role in its metadata."""
+
+
+def node_id(namespace: pl.Expr, name: pl.Expr) -> pl.Expr:
+    """``namespace/name``, or ``name`` when there is no namespace."""
+    return pl.when(namespace.is_null() | (namespace == "")).then(name).otherwise(
+        pl.concat_str(namespace, name, separator="/", ignore_nulls=True)
+    )
+
+
+def identify(resources: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Number the identities behind resources.
+
+    Args:
+        resources: rows of the table ``resources``.
+
+    Returns:
+        Two frames. Resources: ``resource_id``, ``identity`` (i32), ``service`` (i32, the same for
+        all identities of one node), ``gateway`` (bool), in no order. Identities: ``identity``,
+        ``node``, ``kind``, ``workload``, ``version``, ``system``.
+    """
+    told = resources.unique("resource_id").select(
+        "resource_id",
+        node_id(pl.col("service_namespace"), pl.col("service_name")).alias("node"),
+        (
+            pl.col("service_name").str.contains(GATEWAY_NAME)
+            | pl.col("attributes").str.contains(GATEWAY_NODE)
+        )
+        .fill_null(value=False)
+        .alias("gateway"),
+        "workload",
+        pl.col("service_version").alias("version"),
+        "system",
+    )
+    identities = (
+        told.select("node", "gateway", "workload", "version", "system")
+        .unique()
+        .sort("node", "workload", "version", "system", "gateway")
+        .with_row_index("identity")
+        .with_columns(
+            pl.col("identity").cast(pl.Int32),
+            pl.col("node").rank("dense").cast(pl.Int32).alias("service"),
+            pl.when("gateway")
+            .then(pl.lit(NodeKind.GATEWAY.value))
+            .otherwise(pl.lit(NodeKind.SERVICE.value))
+            .alias("kind"),
+        )
+    )
+    joined = told.join(
+        identities,
+        on=["node", "gateway", "workload", "version", "system"],
+        how="inner",
+        nulls_equal=True,
+    ).select("resource_id", "identity", "service", "gateway")
+    return joined, identities.select("identity", "node", "kind", "workload", "version", "system")
