@@ -1,0 +1,410 @@
+"""A durable log of messages in one LMDB environment; synchronous, and the only user of lmdb.
+
+One sub-database per topic: the key is the offset, 8 bytes big-endian, the value is a frame::
+
+    1 byte    version of the frame (1)
+    4 bytes   length of the headers, big-endian
+    8 bytes   when it was stored, Unix nanoseconds, big-endian
+    8 bytes   bytes of all frames of the topic before this one, big-endian
+    headers   a JSON object of strings
+    value     the message as published, to the end
+
+The running sum of bytes makes "how much lies between two offsets" a subtraction, so a restart
+counts nothing. A sub-database of marks keeps, per topic, the next offset, the first one not yet
+consumed and the sum at the end; offsets are therefore never used twice, even after deletion.
+
+The file never shrinks: pages of deleted messages are used again.
+"""
+
+import errno
+import fcntl
+import heapq
+import os
+import shutil
+import struct
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from io import TextIOWrapper
+from pathlib import Path
+from typing import Final, NamedTuple
+
+import lmdb
+import orjson
+
+from pipeline.errors import BusFull, BusUnavailable
+from pipeline.model.messages import Message, Partition, Positions
+
+FRAME: Final = struct.Struct(">BIQQ")
+FRAME_VERSION: Final = 1
+_KEY: Final = struct.Struct(">Q")
+_MARK: Final = struct.Struct(">QQQ")
+_MARKS: Final = b".marks"
+
+
+class Entry(NamedTuple):
+    """One message to append: its topic, its headers as JSON, its value."""
+
+    topic: str
+    headers: bytes
+    value: bytes
+
+    @property
+    def size(self) -> int:
+        """Bytes of the frame that will be stored."""
+        return FRAME.size + len(self.headers) + len(self.value)
+
+
+@dataclass(frozen=True, slots=True)
+class Keeping:
+    """How long consumed messages are kept: bytes in all, and age in nanoseconds."""
+
+    bytes: int
+    age_ns: int
+
+
+@dataclass(slots=True)
+class _Mark:
+    """Where a topic stands: offsets, and the running sum of bytes at each of them."""
+
+    next: int = 0
+    consumed: int = 0
+    first_at: int = 0
+    bytes_end: int = 0
+    bytes_consumed: int = 0
+    bytes_first: int = 0
+
+
+class Log:
+    """The log of one directory; ``commit``, ``consume`` and ``reopen`` from one thread only.
+
+    Args:
+        directory: made when missing; locked against other processes while open.
+        topics: the topics it carries.
+        map_bytes: upper bound of the file; only what is used takes space.
+        min_free_bytes: free disk space below which nothing is appended.
+    """
+
+    def __init__(
+        self, directory: Path, topics: Sequence[str], *, map_bytes: int, min_free_bytes: int
+    ) -> None:
+        self._directory = directory
+        self._topics = tuple(topics)
+        self._map_bytes = map_bytes
+        self._min_free_bytes = min_free_bytes
+        self._marks: dict[str, _Mark] = {}
+        self._unsaved = False
+        self._env: lmdb.Environment | None = None
+        self._databases: dict[str, lmdb._Database] = {}
+        self._lock_file: TextIOWrapper | None = None
+        # readers hold it for the length of one read, so that closing never pulls the map away
+        self._use = threading.Lock()
+
+    def open(self) -> None:
+        """Lock the directory and open the log.
+
+        Raises:
+            BusUnavailable: the directory cannot be used, or another process uses it.
+        """
+        try:
+            self._directory.mkdir(parents=True, exist_ok=True)
+            self._lock_file = _lock(self._directory / "bus.lock")
+            with self._use:
+                self._open_environment()
+        except (OSError, lmdb.Error) as error:
+            self.close()
+            raise BusUnavailable(
+                f"{self._directory}: the bus cannot be opened: {error}; "
+                "check the directory's permissions and the disk"
+            ) from error
+
+    def close(self) -> None:
+        """Let go of everything. Idempotent."""
+        with self._use:
+            self._close_environment()
+        if self._lock_file is not None:
+            self._lock_file.close()
+            self._lock_file = None
+
+    def reopen(self) -> None:
+        """Open the environment again after a failure that LMDB does not outlive."""
+        with self._use:
+            self._close_environment()
+            try:
+                self._open_environment()
+            except (OSError, lmdb.Error) as error:
+                raise BusUnavailable(
+                    f"{self._directory}: the bus cannot be opened again: {error}"
+                ) from error
+
+    @property
+    def ends(self) -> Positions:
+        """The offset that the next message of each topic will get."""
+        return {Partition(topic): mark.next for topic, mark in self._marks.items()}
+
+    @property
+    def unconsumed_bytes(self) -> int:
+        """Bytes of frames not yet consumed."""
+        return sum(mark.bytes_end - mark.bytes_consumed for mark in self._marks.values())
+
+    @property
+    def kept_bytes(self) -> int:
+        """Bytes of consumed frames that are still kept."""
+        return sum(mark.bytes_consumed - mark.bytes_first for mark in self._marks.values())
+
+    def commit(self, entries: Sequence[Entry], keeping: Keeping) -> list[int]:
+        """Append entries, delete what is past keeping, save the marks: one synced transaction.
+
+        Returns the offsets of the entries. When it raises, nothing of it was stored.
+
+        Raises:
+            BusFull: the map is full.
+            BusUnavailable: the disk is full or does not answer.
+        """
+        if entries:
+            self._check_disk(sum(entry.size for entry in entries))
+        now = time.time_ns()
+        marks = {topic: replace(mark) for topic, mark in self._marks.items()}
+        with self._failures(), self._environment().begin(write=True) as transaction:
+            offsets = [self._append(transaction, marks[entry.topic], entry, now)
+                       for entry in entries]  # fmt: skip
+            # twice as many as come in: a backlog of deletions shrinks, and no commit grows long
+            self._trim(transaction, marks, keeping, now, at_most=64 + 2 * len(entries))
+            for topic, mark in marks.items():
+                value = _MARK.pack(mark.next, mark.consumed, mark.bytes_end)
+                transaction.put(topic.encode(), value, db=self._databases[_MARKS.decode()])
+        self._marks = marks
+        self._unsaved = False
+        return offsets
+
+    def consume(self, positions: Positions) -> None:
+        """Note that everything before these positions was consumed; saved at the next commit.
+
+        A position past the end moves the end: those offsets were given out before, by a log that
+        is no longer here, and must not be given out again.
+        """
+        with self._failures(), self._environment().begin(buffers=True) as transaction:
+            for partition, offset in positions.items():
+                mark = self._marks.get(partition.topic)
+                if mark is None or partition.number != 0 or offset <= mark.consumed:
+                    continue
+                mark.consumed = offset
+                mark.next = max(mark.next, offset)
+                cursor = transaction.cursor(db=self._databases[partition.topic])
+                found = cursor.set_range(_KEY.pack(offset))
+                mark.bytes_consumed = _bytes_before(cursor.value()) if found else mark.bytes_end
+                self._unsaved = True
+
+    def has_work(self, keeping: Keeping) -> bool:
+        """Whether a commit without entries would change anything."""
+        return self._unsaved or _due(self._marks, keeping, time.time_ns()) is not None
+
+    def read(self, positions: Positions, *, max_bytes: int) -> list[Message]:
+        """The next messages of all topics, merged by the time they were stored; from any thread."""
+        with self._use:
+            if self._env is None:
+                return []
+            messages: list[Message] = []
+            taken = 0
+            with self._failures(), self._env.begin(buffers=True) as transaction:
+                topics = [
+                    self._walk(transaction, topic, positions.get(Partition(topic), 0))
+                    for topic in self._topics
+                ]
+                for _, message, size in heapq.merge(*topics, key=lambda item: item[0]):
+                    if messages and taken + size > max_bytes:
+                        break
+                    messages.append(message())
+                    taken += size
+            return messages
+
+    def _environment(self) -> lmdb.Environment:
+        if self._env is None:
+            raise BusUnavailable(f"{self._directory}: the bus is not open")
+        return self._env
+
+    def _open_environment(self) -> None:
+        environment = lmdb.Environment(
+            str(self._directory),
+            map_size=self._map_bytes,
+            max_dbs=len(self._topics) + 1,
+            # both are the default; the promise of the bus hangs on them
+            sync=True,
+            metasync=True,
+            readahead=False,
+        )
+        self._env = environment
+        environment.reader_check()
+        names = (*self._topics, _MARKS.decode())
+        self._databases = {name: environment.open_db(name.encode()) for name in names}
+        _sync_directory(self._directory)
+        _sync_directory(self._directory.parent)
+        with environment.begin(buffers=True) as transaction:
+            self._marks = {topic: self._recall(transaction, topic) for topic in self._topics}
+
+    def _close_environment(self) -> None:
+        if self._env is not None:
+            self._env.close()
+            self._env = None
+            self._databases = {}
+
+    def _recall(self, transaction: "lmdb.Transaction[memoryview]", topic: str) -> _Mark:
+        mark = _Mark()
+        saved = transaction.get(topic.encode(), db=self._databases[_MARKS.decode()])
+        if saved is not None:
+            mark.next, mark.consumed, mark.bytes_end = _MARK.unpack(saved)
+        cursor = transaction.cursor(db=self._databases[topic])
+        found = cursor.set_range(_KEY.pack(mark.consumed))
+        mark.bytes_consumed = _bytes_before(cursor.value()) if found else mark.bytes_end
+        _set_first(mark, cursor, found=cursor.first())
+        return mark
+
+    def _append(
+        self, transaction: "lmdb.Transaction[bytes]", mark: _Mark, entry: Entry, now: int
+    ) -> int:
+        offset = mark.next
+        frame = b"".join((
+            FRAME.pack(FRAME_VERSION, len(entry.headers), now, mark.bytes_end),
+            entry.headers,
+            entry.value,
+        ))  # fmt: skip
+        transaction.put(_KEY.pack(offset), frame, append=True, db=self._databases[entry.topic])
+        if mark.bytes_first == mark.bytes_end:
+            mark.first_at = now
+        mark.next = offset + 1
+        mark.bytes_end += len(frame)
+        return offset
+
+    def _trim(
+        self,
+        transaction: "lmdb.Transaction[bytes]",
+        marks: Mapping[str, _Mark],
+        keeping: Keeping,
+        now: int,
+        at_most: int,
+    ) -> None:
+        for _ in range(at_most):
+            topic = _due(marks, keeping, now)
+            if topic is None:
+                return
+            cursor = transaction.cursor(db=self._databases[topic])
+            cursor.first()
+            cursor.delete()
+            _set_first(marks[topic], cursor, found=cursor.first())
+
+    def _walk(
+        self, transaction: "lmdb.Transaction[memoryview]", topic: str, start: int
+    ) -> Iterator[tuple[int, "_Lazy", int]]:
+        cursor = transaction.cursor(db=self._databases[topic])
+        if not cursor.set_range(_KEY.pack(start)):
+            return
+        for key, frame in cursor.iternext():
+            stored_at = FRAME.unpack_from(frame)[2]
+            yield stored_at, _Lazy(topic, _KEY.unpack(key)[0], frame), len(frame)
+
+    def _check_disk(self, size: int) -> None:
+        free = shutil.disk_usage(self._directory).free
+        if self._min_free_bytes and free - size < self._min_free_bytes:
+            raise _disk_full(self._directory, free)
+
+    @contextmanager
+    def _failures(self) -> Iterator[None]:
+        try:
+            yield
+        except lmdb.MapFullError as error:
+            raise BusFull(
+                f"{self._directory}: the bus has used all of its {self._map_bytes} bytes",
+                retry_after=5.0,
+            ) from error
+        except (lmdb.Error, OSError) as error:
+            free = shutil.disk_usage(self._directory).free
+            if _is_disk_full(error, free):
+                raise _disk_full(self._directory, free) from error
+            # a short write, which is how many disks end, is told as an input/output error too
+            raise BusUnavailable(
+                f"{self._directory}: the disk did not take what was written: {error}; it may be "
+                f"full or over a quota ({free} bytes free), or failing; this is tried again",
+                retry_after=5.0,
+            ) from error
+
+
+@dataclass(slots=True)
+class _Lazy:
+    """A message that is copied out of the map only when it is taken."""
+
+    topic: str
+    offset: int
+    frame: memoryview
+
+    def __call__(self) -> Message:
+        _, length, _, _ = FRAME.unpack_from(self.frame)
+        body = FRAME.size + length
+        headers = orjson.loads(self.frame[FRAME.size : body])
+        return Message(Partition(self.topic), self.offset, bytes(self.frame[body:]), headers)
+
+
+def _bytes_before(frame: memoryview | bytes) -> int:
+    before: int = FRAME.unpack_from(frame)[3]
+    return before
+
+
+def _set_first(
+    mark: _Mark, cursor: "lmdb.Cursor[memoryview] | lmdb.Cursor[bytes]", *, found: bool
+) -> None:
+    if found:
+        _, _, mark.first_at, mark.bytes_first = FRAME.unpack_from(cursor.value())
+    else:
+        mark.first_at, mark.bytes_first = 0, mark.bytes_end
+
+
+def _due(marks: Mapping[str, _Mark], keeping: Keeping, now: int) -> str | None:
+    """The topic whose oldest message is past keeping; the oldest of all first."""
+    kept = {topic: mark for topic, mark in marks.items() if mark.bytes_first < mark.bytes_consumed}
+    if not kept:
+        return None
+    oldest = min(kept, key=lambda topic: kept[topic].first_at)
+    size = sum(mark.bytes_consumed - mark.bytes_first for mark in kept.values())
+    past = size > keeping.bytes or kept[oldest].first_at + keeping.age_ns < now
+    return oldest if past else None
+
+
+def _lock(path: Path) -> TextIOWrapper:
+    file = path.open("a+", encoding="ascii")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        file.seek(0)
+        owner = file.read().strip() or "unknown"
+        file.close()
+        raise BusUnavailable(
+            f"{path.parent}: already in use by pid {owner}; "
+            "stop that process, or give this one another directory"
+        ) from error
+    file.truncate(0)
+    file.write(f"{os.getpid()}\n")
+    file.flush()
+    return file
+
+
+def _sync_directory(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _is_disk_full(error: Exception, free: int) -> bool:
+    code = getattr(error, "errno" if isinstance(error, OSError) else "code", 0)
+    told = isinstance(error, lmdb.DiskError) or code in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+    return told or free < 1024 * 1024
+
+
+def _disk_full(directory: Path, free: int) -> BusUnavailable:
+    return BusUnavailable(
+        f"{directory}: the disk is full ({free} bytes free); make room on it, "
+        "telemetry is taken again as soon as there is some",
+        retry_after=10.0,
+    )
