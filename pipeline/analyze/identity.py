@@ -10,17 +10,23 @@ import polars as pl
 
 from pipeline.model.topology import NodeKind
 
-GATEWAY_NAME: Final = r"(?i)(^|[-_.])(api-?gateway|gateway|ingressgateway|egressgateway|ingress|apigw)($|[-_.\d])"
+GATEWAY_NAME: Final = (
+    r"(?i)(^|[-_.])(api-?gateway|gateway|ingressgateway|egressgateway|ingress|apigw)($|[-_.\d])"
+)
 """Names by which gateways are deployed, when nothing better tells; Istio, Kong, Envoy Gateway."""
 
-GATEWAY_NODE: Final = r'"(id|node_id|node\.id)":"router~|"(?i:role|node_role|type)":"(?i:gateway|router)"'
+GATEWAY_NODE: Final = (
+    r'"(id|node_id|node\.id)":"router~|"(?i:role|node_role|type)":"(?i:gateway|router)"'
+)
 """What an Envoy node says of itself: Istio's router type, or a role in its metadata."""
 
 
 def node_id(namespace: pl.Expr, name: pl.Expr) -> pl.Expr:
     """``namespace/name``, or ``name`` when there is no namespace."""
-    return pl.when(namespace.is_null() | (namespace == "")).then(name).otherwise(
-        pl.concat_str(namespace, name, separator="/", ignore_nulls=True)
+    return (
+        pl.when(namespace.is_null() | (namespace == ""))
+        .then(name)
+        .otherwise(pl.concat_str(namespace, name, separator="/", ignore_nulls=True))
     )
 
 

@@ -1,0 +1,232 @@
+"""Access logs as tellings: which entry tells of which call, from which side.
+
+What real Envoys tell: the client's proxy writes one entry per request with the final status and the
+number of attempts, the server's proxy one entry per attempt; only the latter knows the peer's
+certificate; nothing says the direction but the names of log and cluster; a request id is shared by
+every hop of a request, so that within it entries find each other by address. A gateway writes one
+entry for two calls: the one it answered and the one it made.
+"""
+
+from typing import Final
+
+import polars as pl
+
+from pipeline.analyze import peer
+from pipeline.analyze.outcome import OK, outcome
+from pipeline.analyze.telling import MILLION, TELLING
+from pipeline.model.topology import CLIENTS, NodeKind, Reporter
+
+WHOLE_REQUESTS: Final = (0, 3, 6)
+"""Envoy's AccessLogType: not set, TCP connection end, downstream end. Others repeat a request."""
+
+INBOUND_NAME: Final = r"(?i)inbound|ingress"
+OUTBOUND_NAME: Final = r"(?i)outbound|egress"
+GATEWAY_LOG: Final = r"(?i)^(gateway|edge)"
+
+
+def from_access_logs(
+    logs: pl.DataFrame, resources: pl.DataFrame, *, low: int, high: int
+) -> pl.DataFrame:
+    """The tellings of access log entries whose request's home lies in slices ``low`` to ``high``.
+
+    Args:
+        logs: answer to the question ``pair_access_logs``: all entries of the requests in question.
+        resources: first frame of ``identity.identify``.
+        low: lowest slice of the unit.
+        high: highest slice of the unit.
+
+    Returns:
+        Columns of ``TELLING``.
+    """
+    entries = _entries(logs, resources)
+    if entries.is_empty():
+        return pl.DataFrame(schema=TELLING)
+    client = _client_side(entries)
+    server = _server_side(entries, client)
+    mine = pl.col("home").is_between(low, high)
+    return pl.concat([client.filter(mine).select(TELLING), server.filter(mine).select(TELLING)])
+
+
+def _entries(logs: pl.DataFrame, resources: pl.DataFrame) -> pl.DataFrame:
+    entries = (
+        logs.filter(pl.col("log_type").fill_null(0).is_in(WHOLE_REQUESTS))
+        .join(resources, on="resource_id", how="left")
+        .with_row_index("row")
+    )
+    gateway = pl.col("gateway").fill_null(value=False) | pl.col("log_name").str.contains(
+        GATEWAY_LOG
+    ).fill_null(value=False)
+    names = pl.concat_str("log_name", "upstream_cluster", separator="|", ignore_nulls=True)
+    outbound = names.str.contains(OUTBOUND_NAME)
+    inbound = names.str.contains(INBOUND_NAME) | pl.col("tls_peer_identity").is_not_null()
+    weight = (MILLION / pl.col("sample_rate")).round().cast(pl.Int64)
+    entries = entries.with_columns(
+        pl.when(pl.col("request_id").is_null())
+        .then("slice")
+        .otherwise(pl.col("slice").min().over("request_id"))
+        .alias("home"),
+        pl.when(gateway)
+        .then(pl.lit("gateway"))
+        .when(outbound)
+        .then(pl.lit("outbound"))
+        .when(inbound)
+        .then(pl.lit("inbound"))
+        .alias("direction"),
+        pl.when(pl.col("sample_rate").is_between(0, 1, closed="right"))
+        .then(weight)
+        .otherwise(MILLION)
+        .alias("weight"),
+    )
+    return entries.with_columns(_direction(entries).alias("direction"))
+
+
+def _direction(entries: pl.DataFrame) -> pl.Series:
+    """Directions, where the names do not tell by who is connected to whom within a request."""
+    if entries["direction"].null_count() == 0:
+        return entries["direction"]
+    calls = entries.select("row", "request_id", address="upstream_remote_address").drop_nulls()
+    answers = entries.select("row", "request_id", address="downstream_local_address").drop_nulls()
+    met = calls.join(answers, on=["request_id", "address"], suffix="_answer").filter(
+        pl.col("row") != pl.col("row_answer")
+    )
+    return entries.select(
+        pl.when(pl.col("direction").is_not_null())
+        .then("direction")
+        .when(pl.col("row").is_in(met["row"].implode()))
+        .then(pl.lit("outbound"))
+        .otherwise(pl.lit("inbound"))
+    ).to_series()
+
+
+def _client_side(entries: pl.DataFrame) -> pl.DataFrame:
+    """One telling per request that an outbound proxy or a gateway sent on."""
+    went = (
+        pl.col("upstream_cluster").is_not_null() | pl.col("upstream_remote_address").is_not_null()
+    )
+    calls = entries.filter(pl.col("direction").is_in(["outbound", "gateway"]) & went)
+    answers = (
+        entries.filter(pl.col("direction") != "outbound")
+        .select("request_id", "identity", "service", address="downstream_local_address")
+        .drop_nulls()
+        .group_by("request_id", "address")
+        .agg(pl.col("identity").min().alias("server"), pl.col("service").min().alias("answering"))
+    )
+    calls = calls.join(
+        answers,
+        left_on=["request_id", "upstream_remote_address"],
+        right_on=["request_id", "address"],
+        how="left",
+    )
+    istio = peer.istio_service(pl.col("upstream_cluster"))
+    alias = pl.coalesce(istio, "upstream_cluster", "upstream_remote_address")
+    gateway = pl.col("direction") == "gateway"
+    unanswered = pl.col("server").is_null()
+    return _measured(calls, serves=False).with_columns(
+        pl.col("identity").alias("client"),
+        pl.lit(None, pl.String).alias("client_name"),
+        pl.lit(None, pl.String).alias("client_kind"),
+        pl.lit(None, pl.String).alias("client_alias"),
+        pl.lit(None, pl.String).alias("server_name"),
+        pl.when(unanswered).then(peer.alias_kind(alias)).alias("server_kind"),
+        alias.alias("server_alias"),
+        pl.when(gateway)
+        .then(pl.lit(Reporter.GATEWAY.value))
+        .otherwise(pl.lit(Reporter.CLIENT_PROXY.value))
+        .alias("reporter"),
+        pl.col("weight").alias("requests"),
+        (pl.col("weight") * pl.col("attempt_count").fill_null(1).clip(1).cast(pl.Int64)).alias(
+            "attempts"
+        ),
+        pl.lit(None, pl.Boolean).alias("tls"),
+        unanswered.alias("unpaired"),
+        pl.when(gateway)
+        .then(pl.coalesce("upstream_duration_ns", "duration_ns"))
+        .otherwise("duration_ns")
+        .alias("duration_ns"),
+    )
+
+
+def _server_side(entries: pl.DataFrame, client: pl.DataFrame) -> pl.DataFrame:
+    """One telling per entry of an inbound proxy or a gateway; the last attempt is the request."""
+    served = entries.filter(pl.col("direction").is_in(["inbound", "gateway"]))
+    asked = client.filter(pl.col("answering").is_not_null()).select(
+        "request_id", "client", "begin", service="answering"
+    )
+    pairs = served.select("row", "request_id", "service", "start_time").join(
+        asked, on=["request_id", "service"]
+    )
+    callers = pairs.group_by("row").agg(
+        pl.when(pl.col("client").n_unique() == 1).then(pl.col("client").first()).alias("client"),
+        pl.col("begin").filter(pl.col("begin") <= pl.col("start_time")).max().alias("called"),
+    )
+    asked_times = asked.group_by("request_id", "service", "client").len("calls")
+    served = served.join(callers, on="row", how="left").join(
+        asked_times, on=["request_id", "service", "client"], how="left"
+    )
+    known = pl.col("client").is_not_null()
+    gateway = pl.col("direction") == "gateway"
+    told = _measured(served, serves=True)
+    attempt = (
+        pl.struct(pl.col("outcome") == OK, "start_time", "row")
+        .rank("ordinal", descending=True)
+        .over("request_id", "service", "client")
+    )
+    retried = known & pl.col("calls").is_not_null() & (attempt > pl.col("calls"))
+    unknown = ~known & pl.col("tls_peer_identity").is_null()
+    return told.with_columns(
+        pl.coalesce("called", "begin").alias("begin"),
+        pl.when(unknown).then(pl.lit(CLIENTS)).alias("client_name"),
+        pl.when(unknown)
+        .then(pl.lit(NodeKind.CLIENTS.value))
+        .when(~known)
+        .then(pl.lit(NodeKind.UNKNOWN.value))
+        .alias("client_kind"),
+        pl.col("tls_peer_identity").alias("client_alias"),
+        pl.col("identity").alias("server"),
+        pl.lit(None, pl.String).alias("server_name"),
+        pl.lit(None, pl.String).alias("server_kind"),
+        pl.coalesce("tls_local_identity", "downstream_local_address").alias("server_alias"),
+        pl.when(gateway)
+        .then(pl.lit(Reporter.GATEWAY.value))
+        .otherwise(pl.lit(Reporter.SERVER_PROXY.value))
+        .alias("reporter"),
+        pl.when(retried).then(0).otherwise("weight").cast(pl.Int64).alias("requests"),
+        pl.col("weight").alias("attempts"),
+        (pl.col("tls_version").is_not_null() & pl.col("tls_peer_identity").is_not_null()).alias(
+            "tls"
+        ),
+        (~known & ~unknown).alias("unpaired"),
+    )
+
+
+def _measured(entries: pl.DataFrame, *, serves: bool) -> pl.DataFrame:
+    """The columns that both sides tell alike."""
+    protocol = (
+        pl.when(pl.col("rpc_status_code").is_not_null()).then(pl.lit("grpc")).otherwise("protocol")
+    )
+    route = pl.when(pl.col("route_name") != "default").then("route_name")
+    return entries.with_columns(
+        pl.col("start_time").alias("begin"),
+        protocol.alias("protocol"),
+        pl.concat_str("http_request_method", route, separator=" ").alias("route"),
+        pl.lit("access_logs").alias("signal"),
+        pl.col("identity").alias("teller"),
+        pl.lit(serves).alias("serves"),
+        (pl.col("weight") > MILLION).alias("sampled"),
+        outcome(
+            http_status=pl.col("http_response_status_code"),
+            rpc_status=pl.col("rpc_status_code"),
+            flags=pl.col("response_flags"),
+            span_error=pl.lit(value=False),
+            serves=pl.lit(serves),
+        ).alias("outcome"),
+    )
+
+
+def aliases(logs: pl.DataFrame, resources: pl.DataFrame) -> pl.DataFrame:
+    """Names and addresses that entries tell of their own proxy: ``alias`` and ``identity``."""
+    entries = _entries(logs, resources).filter(pl.col("direction") == "inbound")
+    return pl.concat(
+        entries.select(alias=name, identity="identity").drop_nulls()
+        for name in ("tls_local_identity", "downstream_local_address")
+    )

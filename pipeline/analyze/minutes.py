@@ -1,0 +1,193 @@
+"""Tellings to minutes: the derived tables of one unit of slices."""
+
+from typing import Final
+
+import polars as pl
+import pyarrow as pa
+
+from pipeline.analyze import access_log, outcome, telling
+from pipeline.analyze.histogram import bucket_index
+from pipeline.analyze.identity import identify
+from pipeline.model.tables import ALIASES, CALL_KEY, EDGE_MINUTES, NODE_MINUTES, Table
+from pipeline.model.topology import OVERFLOW
+
+MINUTE_NS: Final = 60_000_000_000
+
+NAMES_PER_UNIT: Final = 10_000
+"""Distinct aliases, or distinct routes, that one unit may bring; the rest is counted as overflow."""
+
+_ENDS: Final = ("client", "server")
+_NODE_KEY: Final = tuple(
+    column.name
+    for column in NODE_MINUTES
+    if column.name in {"minute", "node", "kind", "workload", "version", "route"}
+)
+
+
+def derive(
+    spans: pl.DataFrame,
+    access_logs: pl.DataFrame,
+    resources: pl.DataFrame,
+    *,
+    low: int,
+    high: int,
+) -> dict[str, pa.Table]:
+    """Recompute the derived rows of the unit of slices ``low`` to ``high`` from raw rows.
+
+    Args:
+        spans: answer to ``pair_spans`` for all slices that the unit needs.
+        access_logs: answer to ``pair_access_logs`` for the same slices.
+        resources: rows of ``resources`` that these refer to.
+        low: lowest slice of the unit.
+        high: highest slice of the unit.
+
+    Returns:
+        Rows of ``edge_minutes``, ``node_minutes`` and ``aliases``, without ``slice``. The same raw
+        rows give the same derived rows, whatever the order they stand in.
+    """
+    known, identities = identify(resources)
+    from_spans = telling.from_spans(spans, known, low=low, high=high)
+    from_logs = access_log.from_access_logs(access_logs, known, low=low, high=high)
+    tellings = _bounded(
+        pl.concat([from_spans, from_logs]), ["client_alias", "server_alias", "route"]
+    )
+    return {
+        EDGE_MINUTES.name: _arrow(edge_minutes(tellings, identities), EDGE_MINUTES),
+        NODE_MINUTES.name: _arrow(node_minutes(tellings, identities), NODE_MINUTES),
+        ALIASES.name: _arrow(
+            aliases(tellings, access_log.aliases(access_logs, known), identities), ALIASES
+        ),
+    }
+
+
+def edge_minutes(tellings: pl.DataFrame, identities: pl.DataFrame) -> pl.DataFrame:
+    """Rows of ``edge_minutes`` without ``slice``, in the order of their keys."""
+    unknown = {end: pl.col(end).is_null() & pl.col(f"{end}_name").is_null() for end in _ENDS}
+    summed = _sum(
+        tellings.with_columns(
+            pl.when(unknown[end]).then(f"{end}_alias").alias(f"{end}_alias") for end in _ENDS
+        ),
+        [
+            "client", "client_name", "client_kind", "client_alias",
+            "server", "server_name", "server_kind", "server_alias",
+            "protocol", "reporter", "signal", "teller",
+        ],
+    )  # fmt: skip
+    for end in _ENDS:
+        names = identities.select(
+            pl.col("identity").alias(end),
+            pl.col("node").alias(f"{end}_node"),
+            pl.col("kind").alias(f"{end}_node_kind"),
+            pl.col("workload").alias(f"{end}_workload"),
+            pl.col("version").alias(f"{end}_version"),
+        )
+        summed = summed.join(names, on=end, how="left").with_columns(
+            pl.coalesce(f"{end}_node", f"{end}_name").alias(end),
+            pl.coalesce(f"{end}_node_kind", f"{end}_kind").alias(f"{end}_kind"),
+        )
+    summed = summed.join(_systems(identities), on="teller", how="left")
+    return _fold(summed, [column.name for column in CALL_KEY])
+
+
+def node_minutes(tellings: pl.DataFrame, identities: pl.DataFrame) -> pl.DataFrame:
+    """Rows of ``node_minutes`` without ``slice``: what tellers say of the requests they served."""
+    summed = _sum(tellings.filter("serves"), ["teller", "route", "reporter", "signal"])
+    named = summed.join(identities, left_on="teller", right_on="identity", how="left")
+    return _fold(named, [*_NODE_KEY, "reporter", "signal", "system"])
+
+
+def aliases(tellings: pl.DataFrame, own: pl.DataFrame, identities: pl.DataFrame) -> pl.DataFrame:
+    """Rows of ``aliases`` without ``slice``: what was seen to be known by which name."""
+    told = (
+        tellings.filter(
+            ~pl.col("serves")
+            & pl.col("server").is_not_null()
+            & pl.col("server_alias").is_not_null()
+        )
+        .group_by(
+            "client", pl.col("server_alias").alias("alias"), pl.col("server").alias("identity")
+        )
+        .len("seen")
+    )
+    own = own.group_by("alias", "identity").len("seen")
+    both = pl.concat(
+        [told, own.with_columns(pl.lit(None, pl.Int32).alias("client"))], how="diagonal"
+    )
+    clients = identities.select(client="identity", client_node="node")
+    return (
+        both.join(clients, on="client", how="left")
+        .join(identities, on="identity", how="left")
+        .group_by(
+            pl.col("client_node").alias("client"), "alias", "node", "kind", "workload", "version"
+        )
+        .agg(pl.col("seen").sum().cast(pl.Int64))
+    )
+
+
+def _systems(identities: pl.DataFrame) -> pl.DataFrame:
+    return identities.select(teller="identity", system="system")
+
+
+def _sum(tellings: pl.DataFrame, keys: list[str]) -> pl.DataFrame:
+    """Sum tellings by minute, keys and latency bucket."""
+    fault = pl.col("outcome")
+    requests = pl.col("requests")
+    return (
+        tellings.with_columns(
+            (pl.col("begin") // MINUTE_NS * MINUTE_NS).alias("minute"),
+            pl.when(requests > 0).then(bucket_index(pl.col("duration_ns"))).alias("bucket"),
+        )
+        .group_by("minute", *keys, "bucket")
+        .agg(
+            pl.len().cast(pl.Int64).alias("rows"),
+            pl.col("unpaired").sum().cast(pl.Int64),
+            pl.col("sampled").sum().cast(pl.Int64),
+            requests.sum(),
+            pl.col("attempts").sum(),
+            requests.filter(fault == outcome.CLIENT_ERROR).sum().alias("client_errors"),
+            requests.filter(fault == outcome.SERVER_ERROR).sum().alias("server_errors"),
+            requests.filter(fault == outcome.CONNECTION).sum().alias("connection_errors"),
+            pl.col("attempts").filter(pl.col("tls").is_not_null()).sum().alias("tls_known"),
+            pl.col("attempts").filter(pl.col("tls")).sum().alias("tls_mutual"),
+            pl.col("duration_ns").filter((requests > 0) & (pl.col("duration_ns") >= 0)).sum(),
+        )
+    )
+
+
+_SUMS: Final = (
+    "rows", "unpaired", "sampled", "requests", "attempts", "client_errors", "server_errors",
+    "connection_errors", "tls_known", "tls_mutual", "duration_ns",
+)  # fmt: skip
+
+
+def _fold(summed: pl.DataFrame, keys: list[str]) -> pl.DataFrame:
+    """Fold buckets into lists: one row per key."""
+    by_bucket = summed.group_by(*keys, "bucket").agg(pl.col(*_SUMS).sum()).sort(*keys, "bucket")
+    measured = pl.col("bucket").is_not_null()
+    return by_bucket.group_by(keys, maintain_order=True).agg(
+        pl.col(*_SUMS).sum(),
+        pl.col("bucket").filter(measured).alias("buckets"),
+        pl.col("requests").filter(measured).alias("counts"),
+    )
+
+
+def _bounded(tellings: pl.DataFrame, names: list[str]) -> pl.DataFrame:
+    """Replace names past the limit by ``overflow``; which ones stay depends on the names alone."""
+    for name in names:
+        if tellings[name].n_unique() <= NAMES_PER_UNIT:
+            continue
+        kept = tellings[name].unique().sort().head(NAMES_PER_UNIT)
+        tellings = tellings.with_columns(
+            pl.when(pl.col(name).is_null() | pl.col(name).is_in(kept.implode()))
+            .then(name)
+            .otherwise(pl.lit(OVERFLOW))
+            .alias(name)
+        )
+    return tellings
+
+
+def _arrow(frame: pl.DataFrame, table: Table) -> pa.Table:
+    wanted = table.arrow.remove(table.arrow.get_field_index("slice"))
+    if "minute" in frame.columns:
+        frame = frame.with_columns(pl.col("minute").cast(pl.Datetime("ns")))
+    return frame.select(wanted.names).to_arrow().cast(wanted)
