@@ -1,0 +1,70 @@
+"""What every request handler works with; made once per process, passed down, never global."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Annotated, TypeVar
+
+from fastapi import Depends, Header, Request
+
+from api.cache import AnswerCache
+from api.encode import Format, negotiate
+from pipeline.bus.port import Bus
+from pipeline.model.ledger import Ledger
+from pipeline.store.port import Store
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """The process as the HTTP interface sees it.
+
+    Attributes:
+        store: where answers come from.
+        ledger: the counts of ingest.
+        bus: what carries telemetry; None where this process has none.
+        clock: the time now, UTC.
+        unready: why the process does not serve yet; None once it does.
+        cache: encoded answers.
+        slots: bounds how many questions the store is asked at the same time.
+        version: the version of Meshweir.
+        started: when the process started, UTC.
+    """
+
+    store: Store
+    ledger: Ledger
+    bus: Bus | None
+    clock: Callable[[], datetime]
+    unready: Callable[[], str | None]
+    cache: AnswerCache
+    slots: asyncio.Semaphore
+    version: str
+    started: datetime = field(kw_only=True)
+
+    async def off_loop(self, work: Callable[[], T]) -> T:
+        """Run blocking work in a thread, no more at a time than there are slots."""
+        async with self.slots:
+            return await asyncio.to_thread(work)
+
+
+def _context(request: Request) -> Context:
+    context: Context = request.app.state.context
+    return context
+
+
+def _format(
+    accept: Annotated[
+        str | None,
+        Header(
+            description="`application/json` (default) or `application/vnd.apache.arrow.stream`.",
+            examples=["application/json"],
+        ),
+    ] = None,
+) -> Format:
+    return negotiate(accept)
+
+
+ContextDep = Annotated[Context, Depends(_context)]
+FormatDep = Annotated[Format, Depends(_format)]

@@ -1,0 +1,301 @@
+"""One configuration: flags before environment before file before defaults.
+
+Every setting is declared once, as a field of a frozen model beside the thing it configures. Its key
+is the path of its field joined by ``_`` (``api.address`` is ``api_address``); the flag
+``--api-address`` and the environment variable ``MESHWEIR_API_ADDRESS`` follow from the key. In the
+file, keys may be written flat (``api_address: ...``) or nested (``api: {address: ...}``).
+"""
+
+import difflib
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal, NamedTuple, Self
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
+from pydantic.fields import FieldInfo
+
+from api.listen import ListenAddress, is_loopback
+from pipeline.bus.settings import EmbeddedBusSettings
+from pipeline.errors import InvalidInput
+
+MIB: Final = 1024 * 1024
+PREFIX: Final = "MESHWEIR_"
+
+UNPREFIXED: Final = frozenset({"collectors"})
+"""Sections whose keys stand without the section's name: ``otlp_grpc_address``."""
+
+NOT_FLAGS: Final = frozenset({"api_token"})
+"""Secrets: a flag would show them to everybody who can list processes."""
+
+
+class ApiSettings(BaseModel):
+    """The HTTP interface."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    address: ListenAddress = Field(
+        default="127.0.0.1:8080", description="Where the HTTP API listens; port 0 picks one."
+    )
+    token: SecretStr | None = Field(
+        default=None,
+        description="Bearer token that every request must carry; needed beyond loopback.",
+    )
+    token_file: Path | None = Field(
+        default=None, description="File that holds the bearer token, instead of the token itself."
+    )
+    cache_bytes: Annotated[int, Field(ge=0)] = Field(
+        default=64 * MIB, description="Bytes of encoded answers kept in memory."
+    )
+    concurrent_questions: Annotated[int, Field(ge=1, le=64)] = Field(
+        default=4, description="Questions put to the store at the same time; more wait."
+    )
+    drain_seconds: Annotated[float, Field(ge=0)] = Field(
+        default=10.0, description="How long requests under way may take when the process stops."
+    )
+
+    @model_validator(mode="after")
+    def _guarded_beyond_loopback(self) -> Self:
+        if self.token is not None and self.token_file is not None:
+            raise ValueError("api_token or api_token_file, not both")
+        if not is_loopback(self.address) and self.token is None and self.token_file is None:
+            raise ValueError(
+                f"{self.address} can be reached from other machines: set MESHWEIR_API_TOKEN or "
+                "--api-token-file, or listen on 127.0.0.1"
+            )
+        return self
+
+    def bearer_token(self) -> str | None:
+        """The token requests must carry, or None where none is asked for.
+
+        Raises:
+            InvalidInput: the token's file cannot be read, or the token is empty.
+        """
+        token = self.token.get_secret_value() if self.token is not None else None
+        if self.token_file is not None:
+            try:
+                token = self.token_file.read_text().strip()
+            except (OSError, UnicodeDecodeError) as problem:
+                raise InvalidInput(
+                    "api_token_file", found=str(self.token_file), allowed=f"a text file: {problem}"
+                ) from problem
+        if token is not None and not token.strip():
+            raise InvalidInput("api_token", found="", allowed="a token that is not empty")
+        return token
+
+
+class Settings(BaseModel):
+    """Everything that can be set."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    data: Path = Field(
+        default=Path("meshweir-data"), description="Directory that holds everything stored."
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        default="info", description="Least severe log lines to write to stderr."
+    )
+    api: ApiSettings = ApiSettings()
+    bus: EmbeddedBusSettings = EmbeddedBusSettings()
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One value that can be set.
+
+    Attributes:
+        key: its name in the configuration file, flat.
+        path: where it stands in ``Settings``.
+        field: its declaration.
+    """
+
+    key: str
+    path: tuple[str, ...]
+    field: FieldInfo
+
+    @property
+    def section(self) -> str:
+        """Name of the part it configures; empty for settings of the whole process."""
+        return self.path[0] if len(self.path) > 1 else ""
+
+    @property
+    def flag(self) -> str | None:
+        """Its command line flag; None for secrets."""
+        return None if self.key in NOT_FLAGS else "--" + self.key.replace("_", "-")
+
+    @property
+    def variable(self) -> str:
+        """Its environment variable."""
+        return PREFIX + self.key.upper()
+
+    @property
+    def default(self) -> str:
+        """Its default, as one would write it."""
+        value = self.field.get_default(call_default_factory=True)
+        if isinstance(value, (list, tuple)):
+            return ",".join(map(str, value))
+        return "" if value is None else str(value)
+
+    @property
+    def many(self) -> bool:
+        """True for lists, which flags and variables take separated by commas."""
+        return isinstance(self.field.get_default(call_default_factory=True), (list, tuple))
+
+
+class Given(NamedTuple):
+    """A value somebody gave, and the name under which they gave it."""
+
+    name: str
+    value: object
+
+
+@cache
+def declared() -> tuple[Setting, ...]:
+    """Every setting, in the order of declaration."""
+    return tuple(_walk(Settings, ()))
+
+
+def load(
+    *,
+    flags: Mapping[str, str],
+    environment: Mapping[str, str],
+    file: Path | None = None,
+) -> Settings:
+    """The settings that hold.
+
+    Args:
+        flags: values of flags, by key.
+        environment: the process's environment.
+        file: the configuration file, where there is one.
+
+    Raises:
+        InvalidInput: a key is not known, or a value not allowed; names what was given and where.
+    """
+    given: dict[str, Given] = {}
+    if file is not None:
+        given |= _from_file(file)
+    known = {setting.key: setting for setting in declared()}
+    for key, setting in known.items():
+        if setting.variable in environment:
+            given[key] = Given(setting.variable, environment[setting.variable])
+        if key in flags:
+            given[key] = Given("--" + key.replace("_", "-"), flags[key])
+    tree: dict[str, Any] = {}
+    for key, (_, value) in given.items():
+        _place(tree, known[key], value)
+    try:
+        return Settings.model_validate(tree)
+    except ValidationError as problem:
+        raise _refusal(problem, given) from None
+
+
+def misspelt(environment: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """Environment variables that look like a setting but are none, with what was likely meant.
+
+    Unknown variables are no error: Kubernetes sets some for a service that is named meshweir.
+    """
+    variables = [setting.variable for setting in declared()]
+    for name in sorted(environment):
+        if name.startswith(PREFIX) and name not in variables:
+            for meant in difflib.get_close_matches(name, variables, n=1, cutoff=0.85):
+                yield name, meant
+
+
+def _walk(model: type[BaseModel], path: tuple[str, ...]) -> Iterator[Setting]:
+    for name, field in model.model_fields.items():
+        here = (*path, name)
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            yield from _walk(field.annotation, here)
+        else:
+            key = "_".join(part for part in here if part not in UNPREFIXED)
+            yield Setting(key, here, field)
+
+
+def _place(tree: dict[str, Any], setting: Setting, value: object) -> None:
+    for part in setting.path[:-1]:
+        tree = tree.setdefault(part, {})
+    if setting.many and isinstance(value, str):
+        value = [item.strip() for item in value.split(",") if item.strip()]
+    tree[setting.path[-1]] = value
+
+
+def _from_file(file: Path) -> dict[str, Given]:
+    try:
+        content = yaml.load(file.read_text(), Loader=_StrictLoader)  # noqa: S506 - a SafeLoader
+    except (OSError, UnicodeDecodeError) as problem:
+        raise InvalidInput(
+            "--config", found=str(file), allowed=f"a text file that can be read: {problem}"
+        ) from problem
+    except yaml.YAMLError as problem:
+        raise InvalidInput("--config", found=str(file), allowed=f"YAML: {problem}") from problem
+    if content is None:
+        return {}
+    if not isinstance(content, dict):
+        raise InvalidInput("--config", found=str(file), allowed="a mapping of keys to values")
+    given: dict[str, Given] = {}
+    for key, value in _flatten(content, ()):
+        if key in given:
+            raise InvalidInput(f"{file}: {key}", found=value, allowed="each key only once")
+        given[key] = Given(f"{file}: {key}", value)
+    return given
+
+
+def _flatten(
+    content: Mapping[object, object], path: tuple[str, ...]
+) -> Iterator[tuple[str, object]]:
+    keys = [setting.key for setting in declared()]
+    for name, value in content.items():
+        here = (*path, str(name).replace("-", "_"))
+        key = "_".join(part for part in here if part not in UNPREFIXED)
+        if key in keys:
+            yield key, value
+        elif isinstance(value, dict) and _leads_on(key, here[-1], keys):
+            yield from _flatten(value, here)
+        else:
+            raise InvalidInput(key, found=value, allowed=hint(key, keys))
+
+
+def _leads_on(key: str, name: str, keys: Iterable[str]) -> bool:
+    return name in UNPREFIXED or any(known.startswith(key + "_") for known in keys)
+
+
+def hint(name: str, known: Iterable[str]) -> str:
+    """What would have been allowed for ``name``: near misses first, else the whole list."""
+    names = sorted(known)
+    near = difflib.get_close_matches(name, names, n=3, cutoff=0.6)
+    if near:
+        return f"no such name; did you mean {' or '.join(near)}?"
+    return "one of " + ", ".join(names)
+
+
+def _refusal(problem: ValidationError, given: Mapping[str, Given]) -> InvalidInput:
+    error = problem.errors(include_url=False)[0]
+    location = tuple(str(part) for part in error["loc"])
+    candidates = [
+        setting for setting in declared() if setting.path == location[: len(setting.path)]
+    ]
+    message = error["msg"].removeprefix("Value error, ")
+    for setting in candidates:
+        if setting.key in given:
+            name, value = given[setting.key]
+            return InvalidInput(name, found=value, allowed=message)
+    section = [s for s in declared() if s.path[: len(location)] == location and s.key in given]
+    names = ", ".join(given[setting.key].name for setting in section)
+    return InvalidInput(names or ".".join(location), found="this combination", allowed=message)
+
+
+class _StrictLoader(yaml.SafeLoader):
+    """YAML whose mappings have each key once."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:  # noqa: FBT001, FBT002 - PyYAML's signature
+        seen = set()
+        for key_node, _ in node.value:
+            key = self.construct_object(key_node, deep=True)
+            if isinstance(key, str) and key in seen:
+                raise yaml.constructor.ConstructorError(
+                    problem=f"{key} is given twice", problem_mark=key_node.start_mark
+                )
+            seen.add(str(key))
+        return super().construct_mapping(node, deep=deep)
