@@ -1,0 +1,1 @@
+"""The demo: a small mesh of real Envoys on loopback, with Meshweir beside it."""
