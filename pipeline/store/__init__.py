@@ -1,1 +1,22 @@
 """The store: one writer, many readers; committed rows, and answers to named questions."""
+
+from pathlib import Path
+
+from pipeline.store.port import Store, Unit
+from pipeline.store.settings import Backend, StoreSettings
+
+__all__ = ["Backend", "Store", "StoreSettings", "Unit", "open_store"]
+
+
+def open_store(directory: Path, settings: StoreSettings | None = None) -> Store:
+    """Open the store in ``directory``, making or upgrading it where needed.
+
+    Raises:
+        StoreBusy: another process holds it.
+        StoreIncompatible: a newer version or another program wrote it, or it is damaged.
+        InvalidInput: the directory cannot be used, or the backend is not installed.
+    """
+    # importing DuckDB takes a quarter of a second that other commands need not pay
+    from pipeline.store.duck import DuckStore  # noqa: PLC0415
+
+    return DuckStore(directory, settings or StoreSettings())

@@ -1,0 +1,87 @@
+"""The store on DuckDB: one class for the file and for DuckLake; what differs is in ``connection``."""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import polars as pl
+import pyarrow as pa
+
+from pipeline.model.messages import Partition, Positions
+from pipeline.store import reader, units
+from pipeline.store.connection import connect
+from pipeline.store.port import Unit
+from pipeline.store.schema import migrate
+from pipeline.store.settings import StoreSettings
+from pipeline.store.writer import Writer, read_positions
+
+
+class DuckStore:
+    """Implements ``Store``; the promises are written there."""
+
+    def __init__(
+        self,
+        directory: Path,
+        settings: StoreSettings,
+        *,
+        clock: Callable[[], int] = time.time_ns,
+    ) -> None:
+        self.settings = settings
+        self._clock = clock
+        self._database = connect(directory, settings)
+        try:
+            migrate(self._database)
+        except BaseException:
+            self._database.close()
+            raise
+        self._writer = Writer(self._database)
+
+    def close(self) -> None:
+        """Checkpoint and let go. Idempotent."""
+        self._database.close()
+
+    def positions(self) -> dict[Partition, int]:
+        """For each partition the offset of the first message that is not in the store."""
+        with self._database.session() as session:
+            return read_positions(session)
+
+    def write(
+        self, batches: Mapping[str, pa.Table], *, expected: Positions, positions: Positions
+    ) -> int | None:
+        """Commit one slice and return its number, or None when there was no raw row to write."""
+        return self._writer.write(
+            batches, expected=expected, positions=positions, written_at=self._clock()
+        )
+
+    def unnoticed(self) -> list[int]:
+        """Slices written but not yet looked at by the analysis, oldest first."""
+        return units.unnoticed(self._database)
+
+    def notice(self, slices: Sequence[int], links: pl.DataFrame) -> None:
+        """Mark slices as looked at, and dirty them and every home they add rows to."""
+        units.notice(self._database, slices, links)
+
+    def dirty(self) -> pl.DataFrame:
+        """Units to recompute: columns low, high, cause, rows."""
+        return units.dirty(self._database)
+
+    def linked(self, unit: Unit) -> list[int]:
+        """Slices needed to recompute a unit, ascending."""
+        return units.linked(self._database, unit)
+
+    def replace(self, unit: Unit, derived: Mapping[str, pa.Table], *, cause: int) -> None:
+        """Swap the derived rows of a unit and clear its dirty marks up to ``cause``."""
+        units.replace(self._database, unit, derived, cause=cause)
+
+    def quiet_units(self, *, before: int) -> list[Unit]:
+        """Clean units that lie wholly below slice ``before``, ascending."""
+        return units.quiet_units(self._database, before=before)
+
+    def merge(self, unit: Unit) -> None:
+        """Sum the derived rows of all units inside ``unit`` into one."""
+        units.merge(self._database, unit)
+
+    def ask(self, question: str, /, **parameters: object) -> pl.DataFrame:
+        """Answer a named question: the file ``queries/<question>.sql``, with its parameters."""
+        limit = self.settings.time_limit_seconds
+        return reader.ask(self._database, question, parameters, time_limit=limit)

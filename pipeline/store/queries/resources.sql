@@ -1,0 +1,2 @@
+-- Every resource that was ever received.
+SELECT * FROM resources

@@ -1,0 +1,51 @@
+"""Reading: named questions, each one file of SQL, each with a time limit."""
+
+import threading
+from datetime import datetime
+from functools import cache
+from pathlib import Path
+
+import polars as pl
+
+from pipeline.errors import InvalidInput
+from pipeline.store.connection import Database
+
+QUERIES = Path(__file__).parent / "queries"
+
+_EPOCH = datetime.fromisoformat("1970-01-01T00:00:00+00:00")
+
+
+@cache
+def questions() -> dict[str, str]:
+    """Every question that can be asked: its name and its SQL."""
+    return {path.stem: path.read_text(encoding="utf-8") for path in sorted(QUERIES.glob("*.sql"))}
+
+
+def ask(
+    database: Database, question: str, parameters: dict[str, object], *, time_limit: float
+) -> pl.DataFrame:
+    """Answer a named question; see ``Store.ask``. ``time_limit`` is seconds."""
+    sql = questions().get(question)
+    if sql is None:
+        raise InvalidInput("question", found=question, allowed=", ".join(questions()))
+    bound = {name: _bindable(value) for name, value in parameters.items()}
+    with database.session() as session:
+        timer = threading.Timer(time_limit, session.interrupt)
+        timer.daemon = True
+        timer.start()
+        try:
+            return session.frame(sql, bound)
+        finally:
+            timer.cancel()
+            # an interrupt that is under way must not hit a closed connection
+            timer.join()
+
+
+def _bindable(value: object) -> object:
+    """Times as Unix nanoseconds; everything else as it is."""
+    if not isinstance(value, datetime):
+        return value
+    if value.tzinfo is None:
+        raise InvalidInput("time", found=str(value), allowed="a time with its time zone")
+    age = value - _EPOCH
+    return (age.days * 86_400 + age.seconds) * 1_000_000_000 + age.microseconds * 1_000

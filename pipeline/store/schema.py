@@ -1,0 +1,206 @@
+"""The tables as SQL, derived from ``pipeline.model.tables``, and the numbered migrations.
+
+Only what a DuckDB file and DuckLake both accept: no keys, no unique indexes, no sequences. A new
+store is made at the newest version at once; an older one goes through the steps it has not seen.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from pipeline.errors import StoreIncompatible
+from pipeline.model.tables import (
+    DERIVED,
+    DUCKDB,
+    INTERNED,
+    QUARANTINE,
+    RAW,
+    SLICE,
+    Column,
+    Table,
+)
+from pipeline.store.connection import CATALOG, Database, Session
+from pipeline.store.settings import Backend
+
+BOOKKEEPING: Final = (
+    Table(
+        "bus_positions",
+        "how far one partition of the bus is in the store",
+        (
+            Column("topic", "text", "bus topic"),
+            Column("partition", "i32", "bus partition"),
+            Column("next_offset", "i64", "offset of the first message that is not in the store"),
+        ),
+    ),
+    Table(
+        "counters",
+        "one number that every writer changes, so that two of them cannot both succeed",
+        (
+            Column("name", "text", "what is counted"),
+            Column("value", "i64", "the last number given out"),
+        ),
+    ),
+    Table(
+        "slices",
+        "one store commit",
+        (
+            SLICE,
+            Column("written_at", "time", "when it was committed"),
+            Column("rows", "i64", "raw rows it wrote"),
+            Column("noticed", "bool", "true once the analysis has looked at it"),
+        ),
+    ),
+    Table(
+        "dirty_slices",
+        "one reason to recompute the unit that holds a slice",
+        (
+            SLICE,
+            Column("cause", "i64", "the slice whose rows made it dirty"),
+        ),
+    ),
+    Table(
+        "slice_links",
+        "a slice that adds rows to traces whose home is an earlier one",
+        (
+            Column("home", "i64", "lowest slice with rows of those traces"),
+            SLICE,
+        ),
+    ),
+    Table(
+        "units",
+        "a range of slices that were analysed together, both ends included",
+        (
+            Column("low", "i64", "first slice; the derived rows of the unit carry it"),
+            Column("high", "i64", "last slice"),
+        ),
+    ),
+)
+"""The store's own tables; they never leave this package."""
+
+
+def columns_of(table: Table) -> tuple[Column, ...]:
+    """The columns of a table as stored: a raw table has its slice in front."""
+    return (SLICE, *table) if table in RAW else table.columns
+
+
+def tables() -> tuple[Table, ...]:
+    """Every table of the store."""
+    return (*RAW, *INTERNED, *DERIVED, QUARANTINE, *BOOKKEEPING)
+
+
+def create_table(table: Table, backend: Backend) -> str:
+    """The statement that makes a table."""
+    columns = ",\n  ".join(_column(column, backend) for column in columns_of(table))
+    return f"CREATE TABLE {table.name} (\n  {columns}\n)"
+
+
+def _column(column: Column, backend: Backend) -> str:
+    # measured: zstd shrinks the JSON text by a third against DuckDB's own choice; Parquet has its own
+    packed = column.kind == "json" and backend is Backend.FILE
+    return f'"{column.name}" {DUCKDB[column.kind]}' + (" USING COMPRESSION zstd" if packed else "")
+
+
+class Migration(NamedTuple):
+    """One step from a version to the next.
+
+    Attributes:
+        number: the version after the step.
+        name: what it does, in a few words.
+        statements: the SQL for a backend.
+    """
+
+    number: int
+    name: str
+    statements: Callable[[Backend], Sequence[str]]
+
+
+def _everything(backend: Backend) -> list[str]:
+    made = [create_table(table, backend) for table in tables()]
+    return [*made, "INSERT INTO counters VALUES ('slice', 0)", *views()]
+
+
+def views() -> list[str]:
+    """The statements that make the views, one file each in ``views/``."""
+    folder = Path(__file__).parent / "views"
+    return [
+        f"CREATE OR REPLACE VIEW {path.stem} AS\n{path.read_text(encoding='utf-8')}"
+        for path in sorted(folder.glob("*.sql"))
+    ]
+
+
+MIGRATIONS: Final = (Migration(1, "make every table", _everything),)
+"""All steps, in order. The first makes a store as it is today; a later one mends an older store."""
+
+
+def migrate(database: Database) -> None:
+    """Bring a store to this version.
+
+    Raises:
+        StoreIncompatible: a newer version wrote the store, or its tables are not ours.
+    """
+    with database.transaction() as session:
+        seen = _version(session)
+        newest = MIGRATIONS[-1].number
+        if seen > newest:
+            raise StoreIncompatible(
+                f"the store is at version {seen}, this program knows {newest}: upgrade the program,"
+                " or choose another data directory"
+            )
+        for step in MIGRATIONS if seen else MIGRATIONS[:1]:
+            if step.number > seen:
+                for statement in step.statements(database.backend):
+                    session.run(statement)
+        if seen < newest:
+            _record(session, [step for step in MIGRATIONS if step.number > seen])
+        _check(session)
+
+
+def _version(session: Session) -> int:
+    """The version of the store; 0 when it is empty."""
+    names = {name for (name,) in session.rows(_TABLES)}
+    if "schema_migrations" in names:
+        ((version,),) = session.rows("SELECT max(version) FROM schema_migrations")
+        return int(version)
+    if names:
+        raise StoreIncompatible(
+            f"the store holds tables that are not Meshweir's ({', '.join(sorted(names)[:3])});"
+            " choose another data directory"
+        )
+    return 0
+
+
+_TABLES = f"SELECT table_name FROM duckdb_tables() WHERE database_name = '{CATALOG}'"  # noqa: S608
+_COLUMNS = (
+    "SELECT table_name, column_name FROM duckdb_columns()"  # noqa: S608
+    f" WHERE database_name = '{CATALOG}' AND NOT internal ORDER BY column_index"
+)
+
+
+def _record(session: Session, steps: Sequence[Migration]) -> None:
+    session.run(
+        "CREATE TABLE IF NOT EXISTS schema_migrations"
+        " (version INTEGER, name VARCHAR, applied_at TIMESTAMP_NS)"
+    )
+    for step in steps:
+        session.run(
+            "INSERT INTO schema_migrations VALUES ($version, $name, make_timestamp_ns($now))",
+            {"version": step.number, "name": step.name, "now": time.time_ns()},
+        )
+
+
+def _check(session: Session) -> None:
+    """Refuse a store whose columns are not those of this version."""
+    stored: dict[str, list[str]] = {}
+    for table, column in session.rows(_COLUMNS):
+        stored.setdefault(table, []).append(column)
+    for table in tables():
+        wanted = [column.name for column in columns_of(table)]
+        found = stored.get(table.name, [])
+        if found != wanted:
+            differing = sorted(set(wanted).symmetric_difference(found)) or ["their order"]
+            raise StoreIncompatible(
+                f"the columns of {table.name} are not those of this version"
+                f" ({', '.join(differing[:5])}); use the version that wrote the store, or begin"
+                " anew in another data directory"
+            )
