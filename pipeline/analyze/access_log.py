@@ -24,16 +24,12 @@ OUTBOUND_NAME: Final = r"(?i)outbound|egress"
 GATEWAY_LOG: Final = r"(?i)^(gateway|edge)"
 
 
-def from_access_logs(
-    logs: pl.DataFrame, resources: pl.DataFrame, *, low: int, high: int
-) -> pl.DataFrame:
-    """The tellings of access log entries whose request's home lies in slices ``low`` to ``high``.
+def from_access_logs(logs: pl.DataFrame, resources: pl.DataFrame) -> pl.DataFrame:
+    """The tellings of access log entries.
 
     Args:
         logs: answer to the question ``pair_access_logs``: all entries of the requests in question.
         resources: first frame of ``identity.identify``.
-        low: lowest slice of the unit.
-        high: highest slice of the unit.
 
     Returns:
         Columns of ``TELLING``.
@@ -43,8 +39,7 @@ def from_access_logs(
         return pl.DataFrame(schema=TELLING)
     client = _client_side(entries)
     server = _server_side(entries, client)
-    mine = pl.col("home").is_between(low, high)
-    return pl.concat([client.filter(mine).select(TELLING), server.filter(mine).select(TELLING)])
+    return pl.concat([client.select(TELLING), server.select(TELLING)])
 
 
 def _entries(logs: pl.DataFrame, resources: pl.DataFrame) -> pl.DataFrame:
@@ -224,9 +219,9 @@ def _measured(entries: pl.DataFrame, *, serves: bool) -> pl.DataFrame:
 
 
 def aliases(logs: pl.DataFrame, resources: pl.DataFrame) -> pl.DataFrame:
-    """Names and addresses that entries tell of their own proxy: ``alias`` and ``identity``."""
+    """Names and addresses that entries tell of their own proxy: ``home``, ``alias``, ``identity``."""
     entries = _entries(logs, resources).filter(pl.col("direction") == "inbound")
     return pl.concat(
-        entries.select(alias=name, identity="identity").drop_nulls()
+        entries.select("home", "identity", alias=name).drop_nulls()
         for name in ("tls_local_identity", "downstream_local_address")
     )

@@ -1,5 +1,6 @@
 """Tellings to minutes: the derived tables of one unit of slices."""
 
+from collections.abc import Sequence
 from typing import Final
 
 import polars as pl
@@ -29,39 +30,47 @@ def derive(
     access_logs: pl.DataFrame,
     resources: pl.DataFrame,
     *,
-    low: int,
-    high: int,
+    units: Sequence[tuple[int, int]],
 ) -> dict[str, pa.Table]:
-    """Recompute the derived rows of the unit of slices ``low`` to ``high`` from raw rows.
+    """Recompute the derived rows of units of slices from raw rows.
 
     Args:
-        spans: answer to ``pair_spans`` for all slices that the unit needs.
+        spans: answer to ``pair_spans`` for all slices that the units need.
         access_logs: answer to ``pair_access_logs`` for the same slices.
         resources: rows of ``resources`` that these refer to.
-        low: lowest slice of the unit.
-        high: highest slice of the unit.
+        units: lowest and highest slice of each unit, ascending, not overlapping.
 
     Returns:
-        Rows of ``edge_minutes``, ``node_minutes`` and ``aliases``, without ``slice``. The same raw
-        rows give the same derived rows, whatever the order they stand in.
+        Rows of ``edge_minutes``, ``node_minutes`` and ``aliases``; ``slice`` is the lowest of the
+        unit. The same raw rows give the same derived rows, whatever the order they stand in.
     """
     known, identities = identify(resources)
-    from_spans = telling.from_spans(spans, known, low=low, high=high)
-    from_logs = access_log.from_access_logs(access_logs, known, low=low, high=high)
-    tellings = _bounded(
-        pl.concat([from_spans, from_logs]), ["client_alias", "server_alias", "route"]
+    told = pl.concat(
+        [telling.from_spans(spans, known), access_log.from_access_logs(access_logs, known)]
     )
+    tellings = _bounded(_in_units(told, units), ["client_alias", "server_alias", "route"])
+    own = _in_units(access_log.aliases(access_logs, known), units)
     return {
         EDGE_MINUTES.name: _arrow(edge_minutes(tellings, identities), EDGE_MINUTES),
         NODE_MINUTES.name: _arrow(node_minutes(tellings, identities), NODE_MINUTES),
-        ALIASES.name: _arrow(
-            aliases(tellings, access_log.aliases(access_logs, known), identities), ALIASES
-        ),
+        ALIASES.name: _arrow(aliases(tellings, own, identities), ALIASES),
     }
 
 
+def _in_units(rows: pl.DataFrame, units: Sequence[tuple[int, int]]) -> pl.DataFrame:
+    """Rows whose home lies in a unit, with the unit's lowest slice as ``slice``."""
+    bounds = pl.DataFrame(
+        {"slice": [low for low, _ in units], "highest": [high for _, high in units]},
+        schema={"slice": pl.Int64, "highest": pl.Int64},
+    ).set_sorted("slice")
+    place = bounds["slice"].search_sorted(rows["home"], side="right").cast(pl.Int64) - 1
+    inside = bounds[place.clip(0)]
+    kept = (place >= 0) & (rows["home"] <= inside["highest"])
+    return rows.with_columns(inside["slice"]).filter(kept)
+
+
 def edge_minutes(tellings: pl.DataFrame, identities: pl.DataFrame) -> pl.DataFrame:
-    """Rows of ``edge_minutes`` without ``slice``, in the order of their keys."""
+    """Rows of ``edge_minutes``, in the order of their keys."""
     unknown = {end: pl.col(end).is_null() & pl.col(f"{end}_name").is_null() for end in _ENDS}
     summed = _sum(
         tellings.with_columns(
@@ -86,41 +95,37 @@ def edge_minutes(tellings: pl.DataFrame, identities: pl.DataFrame) -> pl.DataFra
             pl.coalesce(f"{end}_node_kind", f"{end}_kind").alias(f"{end}_kind"),
         )
     summed = summed.join(_systems(identities), on="teller", how="left")
-    return _fold(summed, [column.name for column in CALL_KEY])
+    return _fold(summed, ["slice", *(column.name for column in CALL_KEY)])
 
 
 def node_minutes(tellings: pl.DataFrame, identities: pl.DataFrame) -> pl.DataFrame:
-    """Rows of ``node_minutes`` without ``slice``: what tellers say of the requests they served."""
+    """Rows of ``node_minutes``: what tellers say of the requests they served."""
     summed = _sum(tellings.filter("serves"), ["teller", "route", "reporter", "signal"])
     named = summed.join(identities, left_on="teller", right_on="identity", how="left")
-    return _fold(named, [*_NODE_KEY, "reporter", "signal", "system"])
+    return _fold(named, ["slice", *_NODE_KEY, "reporter", "signal", "system"])
 
 
 def aliases(tellings: pl.DataFrame, own: pl.DataFrame, identities: pl.DataFrame) -> pl.DataFrame:
-    """Rows of ``aliases`` without ``slice``: what was seen to be known by which name."""
+    """Rows of ``aliases``: what was seen to be known by which name."""
     told = (
         tellings.filter(
             ~pl.col("serves")
             & pl.col("server").is_not_null()
             & pl.col("server_alias").is_not_null()
         )
-        .group_by(
-            "client", pl.col("server_alias").alias("alias"), pl.col("server").alias("identity")
-        )
+        .group_by("slice", "client", alias="server_alias", identity="server")
         .len("seen")
     )
-    own = own.group_by("alias", "identity").len("seen")
-    both = pl.concat(
-        [told, own.with_columns(pl.lit(None, pl.Int32).alias("client"))], how="diagonal"
-    )
+    own = own.group_by("slice", "alias", "identity").len("seen")
     clients = identities.select(client="identity", client_node="node")
     return (
-        both.join(clients, on="client", how="left")
+        pl.concat([told, own.with_columns(pl.lit(None, pl.Int32).alias("client"))], how="diagonal")
+        .join(clients, on="client", how="left")
+        .drop("client")
         .join(identities, on="identity", how="left")
-        .group_by(
-            pl.col("client_node").alias("client"), "alias", "node", "kind", "workload", "version"
-        )
+        .group_by("slice", "alias", "node", "kind", "workload", "version", client="client_node")
         .agg(pl.col("seen").sum().cast(pl.Int64))
+        .sort("slice", "client", "alias", "node", "workload", "version")
     )
 
 
@@ -129,7 +134,7 @@ def _systems(identities: pl.DataFrame) -> pl.DataFrame:
 
 
 def _sum(tellings: pl.DataFrame, keys: list[str]) -> pl.DataFrame:
-    """Sum tellings by minute, keys and latency bucket."""
+    """Sum tellings by slice, minute, keys and latency bucket."""
     fault = pl.col("outcome")
     requests = pl.col("requests")
     return (
@@ -137,7 +142,7 @@ def _sum(tellings: pl.DataFrame, keys: list[str]) -> pl.DataFrame:
             (pl.col("begin") // MINUTE_NS * MINUTE_NS).alias("minute"),
             pl.when(requests > 0).then(bucket_index(pl.col("duration_ns"))).alias("bucket"),
         )
-        .group_by("minute", *keys, "bucket")
+        .group_by("slice", "minute", *keys, "bucket")
         .agg(
             pl.len().cast(pl.Int64).alias("rows"),
             pl.col("unpaired").sum().cast(pl.Int64),
@@ -187,7 +192,7 @@ def _bounded(tellings: pl.DataFrame, names: list[str]) -> pl.DataFrame:
 
 
 def _arrow(frame: pl.DataFrame, table: Table) -> pa.Table:
-    wanted = table.arrow.remove(table.arrow.get_field_index("slice"))
+    wanted = table.arrow
     if "minute" in frame.columns:
         frame = frame.with_columns(pl.col("minute").cast(pl.Datetime("ns")))
     return frame.select(wanted.names).to_arrow().cast(wanted)

@@ -63,7 +63,7 @@ U8 = npt.NDArray[np.uint8]
 def _slot(high: np.uint64, low: np.uint64, extra: np.uint64, mask: np.int64) -> np.int64:
     mixed = (low ^ (high * _MIX_1) ^ (extra * _MIX_2)) * _MIX_1
     mixed = (mixed ^ (mixed >> np.uint64(29))) * _MIX_2
-    return np.int64((mixed ^ (mixed >> np.uint64(32))) & np.uint64(0x7FFFFFFFFFFFFFFF)) & mask
+    return np.int64((mixed ^ (mixed >> np.uint64(32))) & np.uint64(mask))
 
 
 @nb.njit(cache=True, nogil=True)
@@ -440,21 +440,20 @@ def _tell(
     return told, other, begin, request, attempts
 
 
-def pair(spans: pl.DataFrame, low: int, high: int) -> pl.DataFrame:
+def pair(spans: pl.DataFrame) -> pl.DataFrame:
     """Tell of each span what it says about calls.
 
     Args:
-        spans: whole traces, with columns ``slice``, ``trace_id_high``, ``trace_id_low``, ``span_id``,
-            ``parent_span_id`` (0 for none), ``kind``, ``service`` (i32), ``is_proxy`` (u8),
-            ``gateway`` (u8), ``direction`` (u8: 0 unknown, 1 outbound, 2 inbound), ``start`` (i64,
-            Unix ns), ``resend`` (i32), ``rank`` (i64: which of two equal spans stays).
-        low: lowest slice of the unit.
-        high: highest slice of the unit; only traces whose home lies in the unit are told of.
+        spans: whole traces, with columns ``slice``, ``trace_id_high``, ``trace_id_low``,
+            ``span_id``, ``parent_span_id`` (0 for none), ``kind``, ``service`` (i32), ``is_proxy``
+            (u8), ``gateway`` (u8), ``direction`` (u8: 0 unknown, 1 outbound, 2 inbound), ``start``
+            (i64, Unix ns), ``resend`` (i32), ``rank`` (i64: which of two equal spans stays).
 
     Returns:
-        One row per span that tells of a call: ``row`` (index into ``spans``), ``side``, ``other``
-        (index of the row at the other end; -1 nobody, -2 somebody who was not received), ``begin``
-        (i64, Unix ns, when the request began), ``request`` (u8), ``attempts`` (i32).
+        One row per span that tells of a call: ``row`` (index into ``spans``), ``home`` (lowest slice
+        with a row of its trace), ``side``, ``other`` (index of the row at the other end; -1
+        nobody, -2 somebody who was not received), ``begin`` (i64, Unix ns, when the request
+        began), ``request`` (u8), ``attempts`` (i32).
     """
     column = {name: spans[name].to_numpy() for name in spans.columns}
     high_id, low_id = column["trace_id_high"], column["trace_id_low"]
@@ -472,11 +471,11 @@ def pair(spans: pl.DataFrame, low: int, high: int) -> pl.DataFrame:
         ids, kind, service, proxy, column["gateway"], start, column["resend"], parent,
         twice, side, outbound, nested,
     )  # fmt: skip
-    homes = _homes(high_id, low_id, column["slice"])
-    rows = np.flatnonzero((told != NOTHING) & (homes >= low) & (homes <= high))
+    rows = np.flatnonzero(told != NOTHING)
     return pl.DataFrame(
         {
             "row": rows.astype(np.uint32),
+            "home": _homes(high_id, low_id, column["slice"])[rows],
             "side": told[rows],
             "other": other[rows],
             "begin": begin[rows],

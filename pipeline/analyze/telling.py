@@ -19,6 +19,7 @@ WHOLE: Final = 2**56
 """Sampling thresholds are of 56 bits (OpenTelemetry probability sampling)."""
 
 TELLING: Final = {
+    "home": pl.Int64,
     "begin": pl.Int64,
     "client": pl.Int32,
     "client_name": pl.String,
@@ -42,8 +43,8 @@ TELLING: Final = {
     "unpaired": pl.Boolean,
     "duration_ns": pl.Int64,
 }
-"""Columns of a telling. ``teller`` is the identity that reports, ``serves`` whether it is the server's
-end, ``begin`` Unix nanoseconds, ``requests`` and ``attempts`` millionths, ``tls`` whether TLS was
+"""Columns of a telling. ``home`` is the slice at which its trace is at home, ``teller`` the identity
+that reports, ``serves`` whether it is the server's end, ``begin`` Unix nanoseconds, ``requests`` and ``attempts`` millionths, ``tls`` whether TLS was
 mutual (null: not known)."""
 
 
@@ -68,16 +69,12 @@ def weight(threshold: pl.Expr) -> pl.Expr:
     return (MILLION / share.clip(lower_bound=1 / WHOLE)).round().cast(pl.Int64)
 
 
-def from_spans(
-    spans: pl.DataFrame, resources: pl.DataFrame, *, low: int, high: int
-) -> pl.DataFrame:
-    """The tellings of spans of whole traces whose home lies in slices ``low`` to ``high``.
+def from_spans(spans: pl.DataFrame, resources: pl.DataFrame) -> pl.DataFrame:
+    """The tellings of spans of whole traces.
 
     Args:
         spans: answer to the question ``pair_spans``.
         resources: first frame of ``identity.identify``.
-        low: lowest slice of the unit.
-        high: highest slice of the unit.
 
     Returns:
         Columns of ``TELLING``.
@@ -85,7 +82,7 @@ def from_spans(
     if spans.is_empty():
         return pl.DataFrame(schema=TELLING)
     known = spans.join(resources, on="resource_id", how="left", maintain_order="left")
-    told = pair.pair(_numbers(known), low, high)
+    told = pair.pair(_numbers(known))
     ends = known.select("identity", "service")
     mine = known[told["row"]]
     far = told["other"]
@@ -131,6 +128,7 @@ def _assemble(mine: pl.DataFrame) -> pl.DataFrame:
         pl.when(calls).then(peer.alias()).alias("alias"),
     )
     return mine.select(
+        "home",
         "begin",
         pl.when(serves & ~consumes).then("far").when(~serves).then("identity").alias("client"),
         pl.when(consumes)

@@ -13,3 +13,27 @@ FORMAT_HEADER: Final = "format"
 SOURCE_HEADER: Final = "source"
 RECEIVED_AT_HEADER: Final = "received_at"
 CONTENT_TYPE_HEADER: Final = "content-type"
+
+RECORDS_HEADER: Final = "records"
+
+OTLP_TRACES_FORMAT: Final = "otlp_traces"
+OTLP_METRICS_FORMAT: Final = "otlp_metrics"
+OTLP_LOGS_FORMAT: Final = "otlp_logs"
+ENVOY_ALS_FORMAT: Final = "envoy_als"
+
+TOPIC_FORMAT: Final = {
+    OTLP_SPANS: OTLP_TRACES_FORMAT,
+    OTLP_METRICS: OTLP_METRICS_FORMAT,
+    OTLP_LOGS: OTLP_LOGS_FORMAT,
+}
+"""The format of a topic's messages when no header tells another; other writers send no headers."""
+
+FORMAT_SIGNAL: Final = {
+    OTLP_TRACES_FORMAT: "spans",
+    OTLP_METRICS_FORMAT: "metric_points",
+    OTLP_LOGS_FORMAT: "logs",
+    ENVOY_ALS_FORMAT: "access_logs",
+    "jaeger_json": "spans",
+    "zipkin_json": "spans",
+}
+"""The table that a format mainly fills: what its records are called when they are counted."""

@@ -1,4 +1,4 @@
-"""The store on DuckDB: one class for the file and for DuckLake; what differs is in ``connection``."""
+"""The store on DuckDB: one class for the file and for DuckLake; ``connection`` knows the rest."""
 
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -57,6 +57,10 @@ class DuckStore:
         """Slices written but not yet looked at by the analysis, oldest first."""
         return units.unnoticed(self._database)
 
+    def noticed(self) -> list[int]:
+        """Slices the analysis has looked at, oldest first."""
+        return units.noticed(self._database)
+
     def notice(self, slices: Sequence[int], links: pl.DataFrame) -> None:
         """Mark slices as looked at, and dirty them and every home they add rows to."""
         units.notice(self._database, slices, links)
@@ -73,8 +77,8 @@ class DuckStore:
         """Swap the derived rows of a unit and clear its dirty marks up to ``cause``."""
         units.replace(self._database, unit, derived, cause=cause)
 
-    def quiet_units(self, *, before: int) -> list[Unit]:
-        """Clean units that lie wholly below slice ``before``, ascending."""
+    def quiet_units(self, *, before: int | None = None) -> list[Unit]:
+        """Clean units that lie wholly below slice ``before`` (None: anywhere), ascending."""
         return units.quiet_units(self._database, before=before)
 
     def merge(self, unit: Unit) -> None:

@@ -9,8 +9,8 @@ The promises, which the contract suite holds every store to:
 * Readers see a committed state and never wait for a writer.
 
 A *slice* is what one ``write`` committed, numbered upwards. The *home* of a trace is the lowest
-slice that holds a row of it. A *unit* is a range of slices whose homes were analysed together: derived
-rows carry its lowest slice.
+slice that holds a row of it. A *unit* is a range of slices whose homes were analysed together:
+derived rows carry its lowest slice.
 """
 
 from collections.abc import Mapping, Sequence
@@ -59,6 +59,9 @@ class Store(Protocol):
     def unnoticed(self) -> list[int]:
         """Slices written but not yet looked at by the analysis, oldest first."""
 
+    def noticed(self) -> list[int]:
+        """Slices the analysis has looked at and whose raw rows are still kept, oldest first."""
+
     def notice(self, slices: Sequence[int], links: pl.DataFrame) -> None:
         """Mark slices as looked at, and dirty them and every home they add rows to.
 
@@ -69,21 +72,26 @@ class Store(Protocol):
     def dirty(self) -> pl.DataFrame:
         """Units to recompute: columns low, high, cause (highest slice that made it dirty), rows."""
 
-    def linked(self, unit: Unit) -> list[int]:
-        """Slices needed to recompute ``unit``, ascending.
+    def noticed(self) -> list[int]:
+        """Slices the analysis has looked at, oldest first; what its index is rebuilt from."""
 
-        Its own, those that add to its homes, and the earlier homes of traces it has rows of.
+    def linked(self, units: Sequence[Unit]) -> list[int]:
+        """Slices needed to recompute ``units``, ascending.
+
+        Their own, those that add to their homes, and the earlier homes of traces they have rows of.
         """
 
-    def replace(self, unit: Unit, derived: Mapping[str, pa.Table], *, cause: int) -> None:
-        """Swap the derived rows of a unit and clear its dirty marks up to ``cause``.
+    def replace(
+        self, units: Sequence[Unit], derived: Mapping[str, pa.Table], *, cause: int
+    ) -> None:
+        """Swap the derived rows of units and clear their dirty marks up to ``cause``.
 
-        ``derived`` maps names of derived tables to rows without ``slice``. Units inside the range
-        become one.
+        ``derived`` maps names of derived tables to rows whose ``slice`` is the lowest of their
+        unit. Units inside a given one become it.
         """
 
-    def quiet_units(self, *, before: int) -> list[Unit]:
-        """Clean units that lie wholly below slice ``before``, ascending."""
+    def quiet_units(self, *, before: int | None = None) -> list[Unit]:
+        """Clean units, ascending; only those that lie wholly below slice ``before``, if given."""
 
     def merge(self, unit: Unit) -> None:
         """Sum the derived rows of all units inside ``unit`` into one; nothing in it is dirty."""

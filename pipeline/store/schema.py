@@ -96,7 +96,7 @@ def create_table(table: Table, backend: Backend) -> str:
 
 
 def _column(column: Column, backend: Backend) -> str:
-    # measured: zstd shrinks the JSON text by a third against DuckDB's own choice; Parquet has its own
+    # zstd takes a third less than DuckDB's own choice; Parquet files compress in their own way
     packed = column.kind == "json" and backend is Backend.FILE
     return f'"{column.name}" {DUCKDB[column.kind]}' + (" USING COMPRESSION zstd" if packed else "")
 

@@ -24,15 +24,16 @@ GROUP BY low, high, cause ORDER BY low
 """
 
 _LINKED = """
-SELECT slice FROM slices WHERE slice BETWEEN $low AND $high
-UNION SELECT slice FROM slice_links WHERE home BETWEEN $low AND $high
-UNION SELECT home FROM slice_links WHERE slice BETWEEN $low AND $high
+WITH wanted AS (SELECT unnest($lows::BIGINT[]) AS low, unnest($highs::BIGINT[]) AS high)
+SELECT slice FROM slices, wanted WHERE slice BETWEEN low AND high
+UNION SELECT slice FROM slice_links, wanted WHERE home BETWEEN low AND high
+UNION SELECT home FROM slice_links, wanted WHERE slice BETWEEN low AND high
 ORDER BY 1
 """
 
 _QUIET = """
 SELECT low, high FROM units u
-WHERE high < $before
+WHERE ($before::BIGINT IS NULL OR high < $before)
   AND NOT EXISTS (SELECT 1 FROM dirty_slices d WHERE d.slice BETWEEN u.low AND u.high)
 ORDER BY low
 """
@@ -47,6 +48,18 @@ def unnoticed(database: Database) -> list[int]:
     """See ``Store.unnoticed``."""
     with database.session() as session:
         return _numbers(session, "SELECT slice FROM slices WHERE NOT noticed ORDER BY slice")
+
+
+def noticed(database: Database) -> list[int]:
+    """See ``Store.noticed``."""
+    with database.session() as session:
+        return _numbers(session, "SELECT slice FROM slices WHERE noticed ORDER BY slice")
+
+
+def noticed(database: Database) -> list[int]:
+    """See ``Store.noticed``."""
+    with database.session() as session:
+        return _numbers(session, "SELECT slice FROM slices WHERE noticed ORDER BY slice")
 
 
 def notice(database: Database, slices: Sequence[int], links: pl.DataFrame) -> None:
@@ -84,28 +97,35 @@ def dirty(database: Database) -> pl.DataFrame:
         return session.frame(_DIRTY)
 
 
-def linked(database: Database, unit: Unit) -> list[int]:
+def linked(database: Database, units: Sequence[Unit]) -> list[int]:
     """See ``Store.linked``."""
+    bounds = {"lows": [unit.low for unit in units], "highs": [unit.high for unit in units]}
     with database.session() as session:
-        return _numbers(session, _LINKED, unit)
+        return [number for (number,) in session.rows(_LINKED, bounds)]
 
 
-def replace(database: Database, unit: Unit, derived: Mapping[str, pa.Table], *, cause: int) -> None:
+def replace(
+    database: Database, units: Sequence[Unit], derived: Mapping[str, pa.Table], *, cause: int
+) -> None:
     """See ``Store.replace``."""
     unknown = sorted(derived.keys() - {table.name for table in DERIVED})
     if unknown:
         raise InvalidInput("derived", found=", ".join(unknown), allowed="derived tables")
     with database.transaction() as session:
-        _become_one(session, unit)
-        for table in DERIVED:
-            _swap(session, table, unit, derived.get(table.name))
-        session.run(
-            "DELETE FROM dirty_slices WHERE slice BETWEEN $low AND $high AND cause <= $cause",
-            {**unit._asdict(), "cause": cause},
-        )
+        for unit in units:
+            _become_one(session, unit)
+            for table in DERIVED:
+                _forget(session, table, unit)
+            session.run(
+                "DELETE FROM dirty_slices WHERE slice BETWEEN $low AND $high AND cause <= $cause",
+                {**unit._asdict(), "cause": cause},
+            )
+        for name, rows in derived.items():
+            if rows.num_rows:
+                session.insert(name, rows)
 
 
-def quiet_units(database: Database, *, before: int) -> list[Unit]:
+def quiet_units(database: Database, *, before: int | None) -> list[Unit]:
     """See ``Store.quiet_units``."""
     with database.session() as session:
         return [Unit(low, high) for low, high in session.rows(_QUIET, {"before": before})]
@@ -123,7 +143,8 @@ def merge(database: Database, unit: Unit) -> None:
                 f"SELECT * EXCLUDE (slice) FROM {table.name} WHERE slice BETWEEN $low AND $high",  # noqa: S608
                 unit._asdict(),
             )
-            _swap(session, table, unit, merged(table, rows).to_arrow())
+            _forget(session, table, unit)
+            session.insert(table.name, merged(table, rows).to_arrow(), slice_number=unit.low)
 
 
 def _become_one(session: Session, unit: Unit) -> None:
@@ -138,14 +159,12 @@ def _become_one(session: Session, unit: Unit) -> None:
     session.run("INSERT INTO units VALUES ($low, $high)", unit._asdict())
 
 
-def _swap(session: Session, table: Table, unit: Unit, rows: pa.Table | None) -> None:
+def _forget(session: Session, table: Table, unit: Unit) -> None:
     session.run(
         f"DELETE FROM {table.name} WHERE slice BETWEEN $low AND $high",  # noqa: S608
         unit._asdict(),
     )
-    if rows is not None and rows.num_rows:
-        session.insert(table.name, rows, slice_number=unit.low)
 
 
-def _numbers(session: Session, sql: str, unit: Unit | None = None) -> list[int]:
-    return [number for (number,) in session.rows(sql, unit._asdict() if unit else None)]
+def _numbers(session: Session, sql: str) -> list[int]:
+    return [number for (number,) in session.rows(sql)]

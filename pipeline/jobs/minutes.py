@@ -1,0 +1,200 @@
+"""Recomputes what new rows made stale, and merges what has come to rest."""
+
+import asyncio
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Final
+
+import numpy as np
+import polars as pl
+
+from pipeline.analyze.minutes import derive
+from pipeline.jobs.homes import I64, Homes, trace_keys
+from pipeline.store.port import Store, Unit
+
+SHARE: Final = 0.1
+"""Share of a processor that one unit may cost: recomputed at most this part of the time."""
+
+LARGEST_PAUSE: Final = 1.0
+"""Seconds that a young unit waits at most before it is recomputed again."""
+
+YOUNG_ROWS: Final = 400_000
+"""Units of up to this many rows are young: they are what a reader waits for."""
+
+REST: Final = 30.0
+"""Seconds without new rows after which units are merged."""
+
+FAN_IN: Final = 8
+"""Units merged into one; a merged unit is of the next size."""
+
+LARGEST_UNIT: Final = 512
+"""Slices in a unit that is merged no further."""
+
+
+@dataclass(slots=True)
+class _Cost:
+    """When a unit was last recomputed, and what it cost, in seconds."""
+
+    at: float = 0.0
+    seconds: float = 0.0
+
+    def due(self, now: float, *, young: bool) -> bool:
+        pause = self.seconds / SHARE
+        return now - self.at >= (min(pause, LARGEST_PAUSE) if young else pause)
+
+
+class MinutesJob:
+    """Keeps the derived tables equal to what the raw rows say."""
+
+    name = "minutes"
+    cadence = 0.2
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._homes: Homes | None = None
+        self._costs: dict[int, _Cost] = {}
+        self._arrivals: list[tuple[float, int]] = []
+
+    async def run(self) -> bool:
+        """Notice new slices, recompute what is due, merge what rests."""
+        return await asyncio.to_thread(self._run)
+
+    async def settle(self) -> None:
+        """Recompute everything that is dirty, without waiting; for imports and tests."""
+        while await asyncio.to_thread(self._run, hurry=True):
+            pass
+
+    def _run(self, *, hurry: bool = False) -> bool:
+        noticed = self._notice()
+        recomputed = self._recompute(hurry=hurry)
+        if not recomputed:
+            self._merge()
+        return noticed or recomputed
+
+    def _notice(self) -> bool:
+        if self._homes is None:
+            self._homes = Homes()
+            for number in self._store.noticed():
+                self._place([number])
+        slices = self._store.unnoticed()
+        if not slices:
+            return False
+        self._arrivals.append((time.monotonic(), slices[-1]))
+        self._store.notice(slices, self._place(slices))
+        return True
+
+    def _place(self, slices: list[int]) -> pl.DataFrame:
+        """Find the homes of all traces and requests of the slices; returns the links."""
+        assert self._homes is not None  # noqa: S101 - made by _notice
+        spans = self._store.ask("trace_keys", slices=slices)
+        keys = trace_keys(spans["trace_id_high"].to_numpy(), spans["trace_id_low"].to_numpy())
+        traces = spans.with_columns(pl.Series("key", keys))
+        logs = self._store.ask("request_keys", slices=slices).drop_nulls("request_id")
+        requests = logs.with_columns(pl.col("request_id").hash(seed=1).alias("key"))
+        links = []
+        for number in slices:
+            for rows, confirm in ((traces, self._traces_in), (requests, self._requests_in)):
+                mine = rows.filter(pl.col("slice") == number).unique("key", maintain_order=True)
+
+                homes = self._homes.place(mine["key"].to_numpy(), number, partial(confirm, mine))
+                links.append(
+                    pl.DataFrame({"home": np.unique(homes[homes < number])}).with_columns(
+                        pl.lit(number, pl.Int64).alias("slice")
+                    )
+                )
+        return pl.concat(links).unique()
+
+    def _traces_in(self, rows: pl.DataFrame, wanted: I64, low: int, high: int) -> tuple[I64, I64]:
+        mine = rows.select("trace_id_high", "trace_id_low").with_row_index("at")[wanted]
+        found = self._store.ask(
+            "trace_homes", low=low, high=high, traces=mine["trace_id_low"].to_list()
+        )
+        return _found(mine.join(found, on=["trace_id_high", "trace_id_low"]))
+
+    def _requests_in(self, rows: pl.DataFrame, wanted: I64, low: int, high: int) -> tuple[I64, I64]:
+        mine = rows.select("request_id").with_row_index("at")[wanted]
+        found = self._store.ask(
+            "request_homes", low=low, high=high, requests=mine["request_id"].to_list()
+        )
+        return _found(mine.join(found, on="request_id"))
+
+    def _recompute(self, *, hurry: bool) -> bool:
+        now = time.monotonic()
+        dirty = self._store.dirty()
+        due = [
+            (Unit(low, high), cause)
+            for low, high, cause, rows in dirty.iter_rows()
+            if hurry or self._costs.setdefault(low, _Cost()).due(now, young=rows <= YOUNG_ROWS)
+        ]
+        if not due:
+            return False
+        units = _together(due, dict(zip(dirty["low"], dirty["rows"], strict=True)))
+        for group in units:
+            self._recompute_together(group)
+        return True
+
+    def _recompute_together(self, group: list[tuple[Unit, int]]) -> None:
+        began = time.monotonic()
+        units = [unit for unit, _ in group]
+        slices = self._store.linked(units)
+        spans = self._store.ask("pair_spans", slices=slices)
+        logs = self._store.ask("pair_access_logs", slices=slices)
+        resources = self._store.ask("resources")
+        derived = derive(spans, logs, resources, units=units)
+        self._store.replace(units, derived, cause=max(cause for _, cause in group))
+        ended = time.monotonic()
+        for unit in units:
+            self._costs[unit.low] = _Cost(ended, (ended - began) / len(units))
+
+    def _merge(self) -> None:
+        rested = time.monotonic() - REST
+        settled = [number for at, number in self._arrivals if at < rested]
+        if self._arrivals and not settled:
+            return
+        self._arrivals = [(at, number) for at, number in self._arrivals if at >= rested]
+        before = (settled[-1] + 1) if settled else None
+        for unit in _mergeable(self._store.quiet_units(before=before)):
+            self._store.merge(unit)
+            self._costs.pop(unit.low, None)
+
+
+def _found(joined: pl.DataFrame) -> tuple[I64, I64]:
+    return joined["at"].cast(pl.Int64).to_numpy(), joined["home"].to_numpy()
+
+
+ROWS_TOGETHER: Final = 1_000_000
+"""Rows recomputed in one go; bounds the memory of a recomputation."""
+
+
+def _together(due: list[tuple[Unit, int]], rows: Mapping[int, int]) -> list[list[tuple[Unit, int]]]:
+    """Group neighbouring units, so that slices they share are read once."""
+    groups: list[list[tuple[Unit, int]]] = []
+    held = 0
+    for unit, cause in due:
+        size = rows[unit.low]
+        if not groups or held + size > ROWS_TOGETHER:
+            groups.append([])
+            held = 0
+        groups[-1].append((unit, cause))
+        held += size
+    return groups
+
+
+def _mergeable(units: list[Unit]) -> list[Unit]:
+    """Runs of ``FAN_IN`` neighbouring units of one size."""
+    merged = []
+    run: list[Unit] = []
+    for unit in units:
+        size = unit.high - unit.low + 1
+        if size >= LARGEST_UNIT:
+            run = []
+            continue
+        if run and (run[-1].high + 1 != unit.low or size > 2 * (run[0].high - run[0].low + 1)):
+            run = []
+        run.append(unit)
+        if len(run) == FAN_IN:
+            merged.append(Unit(run[0].low, run[-1].high))
+            run = []
+    return merged
