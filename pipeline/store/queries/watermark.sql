@@ -1,10 +1,8 @@
--- When the youngest stored request began, leaving out clocks that are ahead.
--- $latest: Unix nanoseconds; requests that began later do not count.
-SELECT max(youngest) AS watermark
-FROM (
-    SELECT max(start_time) AS youngest FROM spans
-    WHERE start_time <= make_timestamp_ns($latest::BIGINT)
-    UNION ALL
-    SELECT max(start_time) FROM access_logs
-    WHERE start_time <= make_timestamp_ns($latest::BIGINT)
-)
+-- How far the store has come, one row: the time of the youngest row of each raw table and of the
+-- graph, Unix nanoseconds; null where there is none.
+SELECT
+    (SELECT epoch_ns(max(start_time)) FROM spans) AS spans,
+    (SELECT epoch_ns(max(start_time)) FROM access_logs) AS access_logs,
+    (SELECT epoch_ns(max(time)) FROM logs) AS logs,
+    (SELECT epoch_ns(max(time)) FROM metric_points) AS metric_points,
+    (SELECT epoch_ns(max(minute)) FROM edge_minutes) AS minute

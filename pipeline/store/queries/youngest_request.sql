@@ -1,0 +1,10 @@
+-- When the youngest stored request began, leaving out clocks that are ahead.
+-- $latest: Unix nanoseconds; requests that began later do not count.
+SELECT max(began) AS youngest
+FROM (
+    SELECT max(start_time) AS began FROM spans
+    WHERE start_time <= make_timestamp_ns($latest::BIGINT)
+    UNION ALL
+    SELECT max(start_time) FROM access_logs
+    WHERE start_time <= make_timestamp_ns($latest::BIGINT)
+)
