@@ -14,12 +14,21 @@ from pathlib import Path
 from typing import Annotated, Any, Final, Literal, NamedTuple, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    TypeAdapter,
+    ValidationError,
+    model_validator,
+)
 from pydantic.fields import FieldInfo
 
 from api.listen import ListenAddress, is_loopback
 from pipeline.bus.settings import EmbeddedBusSettings
 from pipeline.errors import InvalidInput
+from pipeline.store.settings import StoreSettings
 
 MIB: Final = 1024 * 1024
 PREFIX: Final = "MESHWEIR_"
@@ -99,6 +108,7 @@ class Settings(BaseModel):
     )
     api: ApiSettings = ApiSettings()
     bus: EmbeddedBusSettings = EmbeddedBusSettings()
+    store: StoreSettings = StoreSettings()
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,8 +193,8 @@ def load(
         if key in flags:
             given[key] = Given("--" + key.replace("_", "-"), flags[key])
     tree: dict[str, Any] = {}
-    for key, (_, value) in given.items():
-        _place(tree, known[key], value)
+    for key, one in given.items():
+        _place(tree, known[key], _read(known[key], one))
     try:
         return Settings.model_validate(tree)
     except ValidationError as problem:
@@ -213,11 +223,23 @@ def _walk(model: type[BaseModel], path: tuple[str, ...]) -> Iterator[Setting]:
             yield Setting(key, here, field)
 
 
+def _read(setting: Setting, given: Given) -> object:
+    """The value as the setting's type; texts of flags and variables become numbers where due."""
+    value = given.value
+    if setting.many and isinstance(value, str):
+        value = [item.strip() for item in value.split(",") if item.strip()]
+    kind: Any = setting.field.annotation
+    for constraint in setting.field.metadata:
+        kind = Annotated[kind, constraint]
+    try:
+        return TypeAdapter(kind).validate_python(value)
+    except ValidationError as problem:
+        raise InvalidInput(given.name, found=value, allowed=_reason(problem)) from None
+
+
 def _place(tree: dict[str, Any], setting: Setting, value: object) -> None:
     for part in setting.path[:-1]:
         tree = tree.setdefault(part, {})
-    if setting.many and isinstance(value, str):
-        value = [item.strip() for item in value.split(",") if item.strip()]
     tree[setting.path[-1]] = value
 
 
@@ -235,7 +257,7 @@ def _from_file(file: Path) -> dict[str, Given]:
     if not isinstance(content, dict):
         raise InvalidInput("--config", found=str(file), allowed="a mapping of keys to values")
     given: dict[str, Given] = {}
-    for key, value in _flatten(content, ()):
+    for key, value in _flatten(content, (), file):
         if key in given:
             raise InvalidInput(f"{file}: {key}", found=value, allowed="each key only once")
         given[key] = Given(f"{file}: {key}", value)
@@ -243,7 +265,7 @@ def _from_file(file: Path) -> dict[str, Given]:
 
 
 def _flatten(
-    content: Mapping[object, object], path: tuple[str, ...]
+    content: Mapping[object, object], path: tuple[str, ...], file: Path
 ) -> Iterator[tuple[str, object]]:
     keys = [setting.key for setting in declared()]
     for name, value in content.items():
@@ -252,9 +274,9 @@ def _flatten(
         if key in keys:
             yield key, value
         elif isinstance(value, dict) and _leads_on(key, here[-1], keys):
-            yield from _flatten(value, here)
+            yield from _flatten(value, here, file)
         else:
-            raise InvalidInput(key, found=value, allowed=hint(key, keys))
+            raise InvalidInput(f"{file}: {key}", found=value, allowed=hint(key, keys))
 
 
 def _leads_on(key: str, name: str, keys: Iterable[str]) -> bool:
@@ -270,20 +292,22 @@ def hint(name: str, known: Iterable[str]) -> str:
     return "one of " + ", ".join(names)
 
 
+def _reason(problem: ValidationError) -> str:
+    message = problem.errors(include_url=False)[0]["msg"]
+    return message.removeprefix("Value error, ").removeprefix("Input should be ")
+
+
 def _refusal(problem: ValidationError, given: Mapping[str, Given]) -> InvalidInput:
-    error = problem.errors(include_url=False)[0]
-    location = tuple(str(part) for part in error["loc"])
-    candidates = [
-        setting for setting in declared() if setting.path == location[: len(setting.path)]
+    """Values that are allowed each but not together; names all that were given of the section."""
+    location = problem.errors(include_url=False)[0]["loc"]
+    involved = [
+        given[setting.key]
+        for setting in declared()
+        if setting.path[: len(location)] == location and setting.key in given
     ]
-    message = error["msg"].removeprefix("Value error, ")
-    for setting in candidates:
-        if setting.key in given:
-            name, value = given[setting.key]
-            return InvalidInput(name, found=value, allowed=message)
-    section = [s for s in declared() if s.path[: len(location)] == location and s.key in given]
-    names = ", ".join(given[setting.key].name for setting in section)
-    return InvalidInput(names or ".".join(location), found="this combination", allowed=message)
+    name = ", ".join(one.name for one in involved) or ".".join(map(str, location))
+    found = involved[0].value if len(involved) == 1 else "this combination"
+    return InvalidInput(name, found=found, allowed=_reason(problem))
 
 
 class _StrictLoader(yaml.SafeLoader):
