@@ -79,7 +79,7 @@ def build(store: Store, query: GraphQuery) -> Graph:
 
 def extent(store: Store) -> Window | None:
     """The window that holds every call in the store; None when there is none."""
-    first, last = store.ask("bounds").cast(pl.Datetime("us", "UTC")).row(0)
+    first, last = store.ask("extent").cast(pl.Datetime("us", "UTC")).row(0)
     return None if first is None else Window(first, last + MINUTE)
 
 
