@@ -9,9 +9,9 @@ write what their operator chose. Sources: istio/istio ``pilot/pkg/model``, hashi
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Final, TypeAlias
+from typing import Final
 
-Json: TypeAlias = "str | float | bool | list[Json] | dict[str, Json] | None"
+from pipeline.decode.protobuf_struct import Json
 
 ISTIO_TYPES: Final = frozenset({"sidecar", "router", "waypoint", "ztunnel"})
 UNNAMED_ISTIO_APP: Final = "istio-proxy"
