@@ -8,7 +8,7 @@ import polars as pl
 import pyarrow as pa
 
 from pipeline.model.messages import Partition, Positions
-from pipeline.store import reader, units
+from pipeline.store import reader, units as analysis
 from pipeline.store.connection import connect
 from pipeline.store.port import Unit
 from pipeline.store.schema import migrate
@@ -55,35 +55,37 @@ class DuckStore:
 
     def unnoticed(self) -> list[int]:
         """Slices written but not yet looked at by the analysis, oldest first."""
-        return units.unnoticed(self._database)
+        return analysis.unnoticed(self._database)
 
     def noticed(self) -> list[int]:
         """Slices the analysis has looked at, oldest first."""
-        return units.noticed(self._database)
+        return analysis.noticed(self._database)
 
     def notice(self, slices: Sequence[int], links: pl.DataFrame) -> None:
         """Mark slices as looked at, and dirty them and every home they add rows to."""
-        units.notice(self._database, slices, links)
+        analysis.notice(self._database, slices, links)
 
     def dirty(self) -> pl.DataFrame:
         """Units to recompute: columns low, high, cause, rows."""
-        return units.dirty(self._database)
+        return analysis.dirty(self._database)
 
-    def linked(self, unit: Unit) -> list[int]:
-        """Slices needed to recompute a unit, ascending."""
-        return units.linked(self._database, unit)
+    def linked(self, units: Sequence[Unit]) -> list[int]:
+        """Slices needed to recompute units, ascending."""
+        return analysis.linked(self._database, units)
 
-    def replace(self, unit: Unit, derived: Mapping[str, pa.Table], *, cause: int) -> None:
-        """Swap the derived rows of a unit and clear its dirty marks up to ``cause``."""
-        units.replace(self._database, unit, derived, cause=cause)
+    def replace(
+        self, units: Sequence[Unit], derived: Mapping[str, pa.Table], *, cause: int
+    ) -> None:
+        """Swap the derived rows of units and clear their dirty marks up to ``cause``."""
+        analysis.replace(self._database, units, derived, cause=cause)
 
     def quiet_units(self, *, before: int | None = None) -> list[Unit]:
         """Clean units that lie wholly below slice ``before`` (None: anywhere), ascending."""
-        return units.quiet_units(self._database, before=before)
+        return analysis.quiet_units(self._database, before=before)
 
     def merge(self, unit: Unit) -> None:
         """Sum the derived rows of all units inside ``unit`` into one."""
-        units.merge(self._database, unit)
+        analysis.merge(self._database, unit)
 
     def ask(self, question: str, /, **parameters: object) -> pl.DataFrame:
         """Answer a named question: the file ``queries/<question>.sql``, with its parameters."""

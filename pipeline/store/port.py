@@ -59,9 +59,6 @@ class Store(Protocol):
     def unnoticed(self) -> list[int]:
         """Slices written but not yet looked at by the analysis, oldest first."""
 
-    def noticed(self) -> list[int]:
-        """Slices the analysis has looked at and whose raw rows are still kept, oldest first."""
-
     def notice(self, slices: Sequence[int], links: pl.DataFrame) -> None:
         """Mark slices as looked at, and dirty them and every home they add rows to.
 
@@ -73,7 +70,10 @@ class Store(Protocol):
         """Units to recompute: columns low, high, cause (highest slice that made it dirty), rows."""
 
     def noticed(self) -> list[int]:
-        """Slices the analysis has looked at, oldest first; what its index is rebuilt from."""
+        """Slices the analysis has looked at and whose raw rows are kept, oldest first.
+
+        What an index of homes is rebuilt from.
+        """
 
     def linked(self, units: Sequence[Unit]) -> list[int]:
         """Slices needed to recompute ``units``, ascending.

@@ -1,12 +1,13 @@
 """Slices, their links and the units they are analysed in: what is dirty, and what replaces it."""
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 
 import polars as pl
 import pyarrow as pa
 
 from pipeline.errors import InvalidInput, StoreBusy
-from pipeline.model.tables import DERIVED, Table
+from pipeline.model.tables import DERIVED, SLICE, Table
 from pipeline.store.connection import Database, Session
 from pipeline.store.merge import merged
 from pipeline.store.port import Unit
@@ -23,13 +24,15 @@ FROM dirty LEFT JOIN slices s ON s.slice BETWEEN low AND high
 GROUP BY low, high, cause ORDER BY low
 """
 
-_LINKED = """
-WITH wanted AS (SELECT unnest($lows::BIGINT[]) AS low, unnest($highs::BIGINT[]) AS high)
+_WANTED = "(SELECT unnest($lows::BIGINT[]) AS low, unnest($highs::BIGINT[]) AS high)"
+
+_LINKED = f"""
+WITH wanted AS {_WANTED}
 SELECT slice FROM slices, wanted WHERE slice BETWEEN low AND high
 UNION SELECT slice FROM slice_links, wanted WHERE home BETWEEN low AND high
 UNION SELECT home FROM slice_links, wanted WHERE slice BETWEEN low AND high
 ORDER BY 1
-"""
+"""  # noqa: S608
 
 _QUIET = """
 SELECT low, high FROM units u
@@ -38,22 +41,18 @@ WHERE ($before::BIGINT IS NULL OR high < $before)
 ORDER BY low
 """
 
-_ACROSS = """
-SELECT low, high FROM units
-WHERE low <= $high AND high >= $low AND NOT (low >= $low AND high <= $high)
-"""
+_ACROSS = f"""
+SELECT u.low, u.high FROM units u, {_WANTED} w
+WHERE u.low <= w.high AND u.high >= w.low AND NOT (u.low >= w.low AND u.high <= w.high)
+"""  # noqa: S608
+
+_IN_WANTED = f"EXISTS (SELECT 1 FROM {_WANTED} w WHERE slice BETWEEN w.low AND w.high)"  # noqa: S608
 
 
 def unnoticed(database: Database) -> list[int]:
     """See ``Store.unnoticed``."""
     with database.session() as session:
         return _numbers(session, "SELECT slice FROM slices WHERE NOT noticed ORDER BY slice")
-
-
-def noticed(database: Database) -> list[int]:
-    """See ``Store.noticed``."""
-    with database.session() as session:
-        return _numbers(session, "SELECT slice FROM slices WHERE noticed ORDER BY slice")
 
 
 def noticed(database: Database) -> list[int]:
@@ -99,9 +98,8 @@ def dirty(database: Database) -> pl.DataFrame:
 
 def linked(database: Database, units: Sequence[Unit]) -> list[int]:
     """See ``Store.linked``."""
-    bounds = {"lows": [unit.low for unit in units], "highs": [unit.high for unit in units]}
     with database.session() as session:
-        return [number for (number,) in session.rows(_LINKED, bounds)]
+        return _numbers(session, _LINKED, _wanted(units))
 
 
 def replace(
@@ -111,18 +109,22 @@ def replace(
     unknown = sorted(derived.keys() - {table.name for table in DERIVED})
     if unknown:
         raise InvalidInput("derived", found=", ".join(unknown), allowed="derived tables")
+    lows = {unit.low for unit in units}
+    for name, rows in derived.items():
+        strays = set(rows.column(SLICE.name).unique().to_pylist()) - lows
+        if strays:
+            allowed = "the lowest slice of a unit that is replaced"
+            raise InvalidInput(f"{name}.slice", found=sorted(strays)[:3], allowed=allowed)
+    if not units:
+        return
     with database.transaction() as session:
-        for unit in units:
-            _become_one(session, unit)
-            for table in DERIVED:
-                _forget(session, table, unit)
-            session.run(
-                "DELETE FROM dirty_slices WHERE slice BETWEEN $low AND $high AND cause <= $cause",
-                {**unit._asdict(), "cause": cause},
-            )
-        for name, rows in derived.items():
-            if rows.num_rows:
-                session.insert(name, rows)
+        _become(session, units)
+        session.run(
+            f"DELETE FROM dirty_slices WHERE cause <= $cause AND {_IN_WANTED}",  # noqa: S608
+            {**_wanted(units), "cause": cause},
+        )
+        for table in DERIVED:
+            _swap(session, table, units, derived.get(table.name))
 
 
 def quiet_units(database: Database, *, before: int | None) -> list[Unit]:
@@ -134,37 +136,51 @@ def quiet_units(database: Database, *, before: int | None) -> list[Unit]:
 def merge(database: Database, unit: Unit) -> None:
     """See ``Store.merge``."""
     with database.transaction() as session:
-        marks = "SELECT count(*) FROM dirty_slices WHERE slice BETWEEN $low AND $high"
-        if session.rows(marks, unit._asdict()) != [(0,)]:
+        marks = f"SELECT count(*) FROM dirty_slices WHERE {_IN_WANTED}"  # noqa: S608
+        if session.rows(marks, _wanted([unit])) != [(0,)]:
             raise StoreBusy(f"slices {unit.low}-{unit.high} became dirty; recompute them first")
-        _become_one(session, unit)
+        _become(session, [unit])
         for table in DERIVED:
             rows = session.frame(
-                f"SELECT * EXCLUDE (slice) FROM {table.name} WHERE slice BETWEEN $low AND $high",  # noqa: S608
-                unit._asdict(),
+                f"SELECT * EXCLUDE (slice) FROM {table.name} WHERE {_IN_WANTED}",  # noqa: S608
+                _wanted([unit]),
             )
-            _forget(session, table, unit)
-            session.insert(table.name, merged(table, rows).to_arrow(), slice_number=unit.low)
+            summed = merged(table, rows).select(pl.lit(unit.low, pl.Int64).alias("slice"), pl.all())
+            _swap(session, table, [unit], summed.to_arrow())
 
 
-def _become_one(session: Session, unit: Unit) -> None:
-    """Put one unit in the place of all inside it."""
-    across = session.rows(_ACROSS, unit._asdict())
-    if across or unit.low > unit.high:
-        found = f"{unit.low}-{unit.high}" + "".join(
-            f", across {low}-{high}" for low, high in across
-        )
-        raise InvalidInput("unit", found=found, allowed="a range that cuts no other unit in two")
-    session.run("DELETE FROM units WHERE low >= $low AND high <= $high", unit._asdict())
-    session.run("INSERT INTO units VALUES ($low, $high)", unit._asdict())
-
-
-def _forget(session: Session, table: Table, unit: Unit) -> None:
+def _become(session: Session, units: Sequence[Unit]) -> None:
+    """Put each unit in the place of all inside it."""
+    ordered = sorted(units)
+    across = [Unit(low, high) for low, high in session.rows(_ACROSS, _wanted(units))]
+    across += [unit for unit in ordered if unit.low > unit.high]
+    across += [after for before, after in pairwise(ordered) if before.high >= after.low]
+    if across:
+        found = ", ".join(f"{low}-{high}" for low, high in across[:3])
+        allowed = "ranges that neither overlap nor cut another unit in two"
+        raise InvalidInput("units", found=found, allowed=allowed)
     session.run(
-        f"DELETE FROM {table.name} WHERE slice BETWEEN $low AND $high",  # noqa: S608
-        unit._asdict(),
+        f"DELETE FROM units WHERE EXISTS (SELECT 1 FROM {_WANTED} w"  # noqa: S608
+        " WHERE units.low >= w.low AND units.high <= w.high)",
+        _wanted(units),
     )
+    made = pl.DataFrame(ordered, schema={"low": pl.Int64, "high": pl.Int64}, orient="row")
+    session.insert("units", made.to_arrow())
 
 
-def _numbers(session: Session, sql: str) -> list[int]:
-    return [number for (number,) in session.rows(sql)]
+def _swap(session: Session, table: Table, units: Sequence[Unit], rows: pa.Table | None) -> None:
+    """Put derived rows in the place of those the units had."""
+    session.run(f"DELETE FROM {table.name} WHERE {_IN_WANTED}", _wanted(units))  # noqa: S608
+    if rows is not None and rows.num_rows:
+        session.insert(table.name, rows)
+
+
+def _wanted(units: Sequence[Unit]) -> dict[str, object]:
+    """Units as parameters of a statement."""
+    return {"lows": [unit.low for unit in units], "highs": [unit.high for unit in units]}
+
+
+def _numbers(
+    session: Session, sql: str, parameters: Mapping[str, object] | None = None
+) -> list[int]:
+    return [number for (number,) in session.rows(sql, parameters)]
