@@ -49,5 +49,22 @@ class Ports:
         return bound
 
 
+def free_address(wanted: Address) -> Address:
+    """``wanted`` when its port is free, else a free port of the same host.
+
+    Nothing holds the port: whoever is told it must listen soon.
+    """
+    for address in (wanted, Address(0, wanted.host)):
+        with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as trial:
+            # as servers do: a port whose last connection ended a moment ago is free
+            trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                trial.bind((address.host, address.port))
+            except OSError:
+                continue
+            return _address(trial)
+    raise OSError(f"no free port on {wanted.host}")
+
+
 def _address(bound: socket.socket) -> Address:
     return Address(bound.getsockname()[1])

@@ -1,7 +1,6 @@
 """Child processes that end with their parent, whatever ends it."""
 
 import asyncio
-import ctypes
 import os
 import shutil
 import signal
@@ -15,8 +14,7 @@ from typing import Final
 GRACE_SECONDS: Final = 10.0
 """How long a process may take to end after SIGTERM before it is killed."""
 
-_PR_SET_PDEATHSIG: Final = 1
-_LIBC: Final = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
+_TETHER: Final = Path(__file__).with_name("tether.py")
 
 
 @dataclass(slots=True)
@@ -61,29 +59,21 @@ def find_program(name: str) -> Path | None:
 
 
 async def spawn(
-    name: str, *command: str | Path, log: Path, environment: Mapping[str, str] | None = None
+    name: str, program: Path, *arguments: str | Path, log: Path, environment: Mapping[str, str]
 ) -> Child:
     """Start a process in a group of its own, with its output in ``log``.
 
     A group of its own, so that Ctrl-C in a terminal reaches the parent alone, which ends its
     children in order. On Linux the kernel ends them when the parent dies without doing so.
     """
-    parent = os.getpid()
-
-    def die_with_parent() -> None:
-        if _LIBC is not None:
-            _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-            if os.getppid() != parent:
-                os._exit(1)
-
     with log.open("ab") as output:
         process = await asyncio.create_subprocess_exec(
-            *command,
+            *(sys.executable, "-I", "-S", _TETHER, str(os.getpid())),
+            *(program, *arguments),
             stdin=asyncio.subprocess.DEVNULL,
             stdout=output,
             stderr=output,
-            env=None if environment is None else {**os.environ, **environment},
+            env=environment,
             start_new_session=True,
-            preexec_fn=die_with_parent,
         )
     return Child(name, process, log)

@@ -182,10 +182,8 @@ async def _envoys(
         for name, configuration in layout.configurations.items():
             envoys.append(await _envoy(program, name, configuration, directory))
         admins = {place.workload: place.admin for place in layout.sidecars}
-        async with asyncio.TaskGroup() as group:
-            for envoy in envoys:
-                admin = admins.get(envoy.name, layout.gateway.admin)
-                group.create_task(_ready(envoy, admin))
+        for envoy in envoys:
+            await _ready(envoy, admins.get(envoy.name, layout.gateway.admin))
         yield tuple(envoys)
     finally:
         await asyncio.gather(*(envoy.stop() for envoy in envoys))
@@ -202,6 +200,7 @@ async def _envoy(program: Path, name: str, configuration: JsonObject, directory:
         # a proxy that is stopped drains no longer than its telemetry needs
         *("--drain-time-s", "1", "--parent-shutdown-time-s", "2"),
         log=directory / f"{name}.log",
+        environment={},
     )
 
 

@@ -1,0 +1,180 @@
+"""The demo from beginning to end: start everything, show the edges, settle, stop everything."""
+
+import asyncio
+import signal
+import sys
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from rich.console import Console
+from rich.live import Live
+
+from api.demo.envoy import Address
+from api.demo.mesh import MESH, Ends, Truth, truth
+from api.demo.meshweir import Meshweir, running_meshweir, seen
+from api.demo.running import DemoFailed, RunningMesh, envoy_program, running_mesh
+from api.demo.view import edges_table, verdict
+
+SETTLE_SECONDS: Final = 15.0
+"""How long the last telemetry may take to show on the graph; proxies flush within a second."""
+
+SETTLE_STEP_SECONDS: Final = 0.3
+
+INTERRUPTED: Final = 130
+"""Exit code after Ctrl-C."""
+
+
+@dataclass(frozen=True, slots=True)
+class Demo:
+    """The mesh and Meshweir, both running."""
+
+    mesh: RunningMesh
+    meshweir: Meshweir
+
+    def truth(self, *, by_version: bool = False) -> dict[Ends, Truth]:
+        """What the load generator counted, as edges."""
+        return truth(self.mesh.load.mesh, self.mesh.load.asked, by_version=by_version)
+
+    async def settle(self) -> bool:
+        """Wait until the graph is the truth; false when it is not after ``SETTLE_SECONDS``."""
+        for _ in range(round(SETTLE_SECONDS / SETTLE_STEP_SECONDS)):
+            if seen(await self.meshweir.graph()) == self.truth():
+                return True
+            await asyncio.sleep(SETTLE_STEP_SECONDS)
+        return False
+
+
+@asynccontextmanager
+async def running_demo(
+    data: Path | None = None,
+    *,
+    api: Address,
+    telemetry: Address,
+    limit: int | None = None,
+    pace: float = 1.0,
+) -> AsyncIterator[Demo]:
+    """Start Meshweir, then the mesh; stop them in the opposite order.
+
+    Args:
+        data: where Meshweir keeps what it stores; None for a directory that is removed.
+        api: where the API shall listen; another port is taken when this one is in use.
+        telemetry: where Meshweir shall take OTLP/gRPC; likewise.
+        limit: how many requests each consumer sends; None for no end.
+        pace: factor on the consumers' rates.
+
+    Raises:
+        DemoFailed: something did not start, or ended.
+    """
+    envoy_program()
+    async with AsyncExitStack() as stack:
+        name = stack.enter_context(tempfile.TemporaryDirectory(prefix="meshweir-demo-"))
+        directory = Path(name)
+        meshweir = await stack.enter_async_context(
+            running_meshweir(
+                data or directory / "data", directory=directory, api=api, telemetry=telemetry
+            )
+        )
+        mesh = await stack.enter_async_context(
+            running_mesh(
+                MESH, telemetry=meshweir.telemetry, directory=directory, limit=limit, pace=pace
+            )
+        )
+        yield Demo(mesh, meshweir)
+
+
+async def run_demo(
+    data: Path | None, *, api: Address, telemetry: Address, duration: float | None
+) -> int:
+    """Run the demo until Ctrl-C, or for a while; see ``api.demo.run``, which is the same."""
+    console = Console()
+    try:
+        with _stop_on_signals() as stop:
+            async with running_demo(data, api=api, telemetry=telemetry) as demo:
+                _greet(console, demo)
+                await _show(demo, console, stop, duration)
+                exact = await _settle(demo, console)
+            if stop.interrupted:
+                return INTERRUPTED
+            return 0 if exact else 1
+    except DemoFailed as error:
+        print(f"meshweir demo: {error}", file=sys.stderr)  # noqa: T201 - a command's answer
+        return 1
+
+
+@dataclass(slots=True)
+class _Stop:
+    """Says when to stop, and whether a person said so."""
+
+    event: asyncio.Event
+    interrupted: bool = False
+
+    def interrupt(self) -> None:
+        self.interrupted = True
+        self.event.set()
+
+
+@contextmanager
+def _stop_on_signals() -> Iterator[_Stop]:
+    """The first Ctrl-C stops in order; a second one, or any later signal, at once."""
+    loop = asyncio.get_running_loop()
+    stop = _Stop(asyncio.Event())
+
+    def restore() -> None:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.remove_signal_handler(number)
+
+    def interrupt() -> None:
+        stop.interrupt()
+        restore()
+
+    def terminate() -> None:
+        stop.event.set()
+        restore()
+
+    loop.add_signal_handler(signal.SIGINT, interrupt)
+    loop.add_signal_handler(signal.SIGTERM, terminate)
+    try:
+        yield stop
+    finally:
+        restore()
+
+
+def _greet(console: Console, demo: Demo) -> None:
+    instances = len(demo.mesh.envoys) - 1
+    console.print(
+        f"API       {demo.meshweir.url}/v1/graph  (documentation: {demo.meshweir.url}/docs)"
+    )
+    console.print(f"gateway   http://{demo.mesh.gateway}  with {instances} sidecars behind it")
+    console.print("Ctrl-C ends it.", style="dim")
+
+
+async def _show(demo: Demo, console: Console, stop: _Stop, duration: float | None) -> None:
+    """Send load and draw the table each second, until the load's end, the time's, or Ctrl-C."""
+    load = asyncio.create_task(demo.mesh.load.run(stop.event))
+    clock = asyncio.get_running_loop().time
+    end = None if duration is None else clock() + duration
+    try:
+        with Live(console=console, auto_refresh=False, transient=True) as live:
+            while not load.done() and not stop.event.is_set():
+                demo.mesh.check()
+                live.update(edges_table(await demo.meshweir.graph(), demo.truth()), refresh=True)
+                if end is not None and clock() >= end:
+                    break
+                await asyncio.wait({load}, timeout=1.0)
+    finally:
+        stop.event.set()
+        await load
+
+
+async def _settle(demo: Demo, console: Console) -> bool:
+    """Wait for the last telemetry, then draw the edges and say whether they are true."""
+    exact = await demo.settle()
+    graph = await demo.meshweir.graph()
+    console.print(edges_table(graph, demo.truth()))
+    lost = demo.mesh.load.unanswered
+    console.print(f"{verdict(seen(graph), demo.truth())}; {lost} requests without an answer")
+    return exact and lost == 0
