@@ -39,7 +39,7 @@ def from_access_logs(logs: pl.DataFrame, resources: pl.DataFrame) -> pl.DataFram
         return pl.DataFrame(schema=TELLING)
     client = _client_side(entries)
     server = _server_side(entries, client)
-    return pl.concat([client.select(TELLING), server.select(TELLING)])
+    return pl.concat([client.select(*TELLING), server.select(*TELLING)])
 
 
 def _entries(logs: pl.DataFrame, resources: pl.DataFrame) -> pl.DataFrame:
@@ -145,13 +145,19 @@ def _server_side(entries: pl.DataFrame, client: pl.DataFrame) -> pl.DataFrame:
     """One telling per entry of an inbound proxy or a gateway; the last attempt is the request."""
     served = entries.filter(pl.col("direction").is_in(["inbound", "gateway"]))
     asked = client.filter(pl.col("answering").is_not_null()).select(
-        "request_id", "client", "begin", service="answering"
+        "request_id", "client", "begin", "upstream_local_address", service="answering"
     )
-    pairs = served.select("row", "request_id", "service", "start_time").join(
-        asked, on=["request_id", "service"]
-    )
+    pairs = served.select(
+        "row", "request_id", "service", "start_time", "downstream_direct_remote_address"
+    ).join(asked, on=["request_id", "service"])
+    connected = pl.col("upstream_local_address") == pl.col("downstream_direct_remote_address")
+    by_connection = pl.col("client").filter(connected)
     callers = pairs.group_by("row").agg(
-        pl.when(pl.col("client").n_unique() == 1).then(pl.col("client").first()).alias("client"),
+        pl.when(by_connection.n_unique() == 1)
+        .then(by_connection.first())
+        .when(pl.col("client").n_unique() == 1)
+        .then(pl.col("client").first())
+        .alias("client"),
         pl.col("begin").filter(pl.col("begin") <= pl.col("start_time")).max().alias("called"),
     )
     asked_times = asked.group_by("request_id", "service", "client").len("calls")

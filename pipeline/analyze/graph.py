@@ -152,7 +152,7 @@ def _edges(told: pl.DataFrame, minutes: pl.DataFrame, *, seconds: float) -> pl.D
         "reporter",
         "reporters",
         "agreement",
-        _ratio(pl.col("rows") * MILLION, pl.col("attempts")).clip(upper_bound=1).alias("coverage"),
+        _ratio(pl.col("rows") * MILLION, pl.col("requests")).clip(upper_bound=1).alias("coverage"),
     )
     for side in _EDGE:
         edges = edges.join(_latency(told, minutes, side), on=_EDGE, how="left")

@@ -87,7 +87,9 @@ def from_spans(spans: pl.DataFrame, resources: pl.DataFrame) -> pl.DataFrame:
     mine = known[told["row"]]
     far = told["other"]
     other = ends["identity"].gather(far.clip(0)).set(far < 0, None)
-    return _assemble(mine.hstack(told.drop("row")).with_columns(other.alias("far"))).select(TELLING)
+    return _assemble(mine.hstack(told.drop("row")).with_columns(other.alias("far"))).select(
+        *TELLING
+    )
 
 
 def _numbers(known: pl.DataFrame) -> pl.DataFrame:

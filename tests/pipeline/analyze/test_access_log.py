@@ -1,0 +1,144 @@
+"""Access logs of a mesh, entry by entry as real Envoys write them."""
+
+import polars as pl
+import pytest
+
+from tests.pipeline.analyze.test_pair import edges
+
+SPIFFE = "spiffe://demo/ns/shop/sa/"
+
+
+def outbound(service, cluster, to, port, **more):
+    return {
+        "resource_id": f"shop/{service}",
+        "log_name": "outbound",
+        "upstream_cluster": cluster,
+        "upstream_remote_address": to,
+        "upstream_local_address": f"127.0.0.1:{port}",
+        "attempt_count": 1,
+        **more,
+    }
+
+
+def inbound(service, at, port, peer=None, **more):
+    return {
+        "resource_id": f"shop/{service}",
+        "log_name": "inbound",
+        "upstream_cluster": "inbound",
+        "downstream_local_address": at,
+        "downstream_direct_remote_address": f"127.0.0.1:{port}",
+        "tls_version": "TLSv1.3" if peer else None,
+        "tls_peer_identity": SPIFFE + peer if peer else None,
+        "tls_local_identity": SPIFFE + service,
+        **more,
+    }
+
+
+def test_both_proxies_tell_of_one_request():
+    told, graph = edges(
+        log_rows=[
+            outbound("a", "b-v1", "127.0.0.1:80", 1000),
+            inbound("b", "127.0.0.1:80", 1000, peer="a"),
+        ]
+    )
+    assert told == {("shop/a", "shop/b"): {"client_proxy": 1, "server_proxy": 1}}
+    assert graph.edges["mtls_ratio"].to_list() == [1.0]
+
+
+def test_a_retry_is_one_request_and_two_attempts():
+    told, graph = edges(
+        log_rows=[
+            outbound("a", "b", "127.0.0.1:80", 1000, attempt_count=2),
+            inbound("b", "127.0.0.1:80", 1000, peer="a", http_response_status_code=503),
+            inbound("b", "127.0.0.1:80", 1000, peer="a", start_time=5),
+        ]
+    )
+    assert told[("shop/a", "shop/b")] == {"client_proxy": 1, "server_proxy": 1}
+    (edge,) = graph.edges.to_dicts()
+    assert (edge["attempts"], edge["server_error"], edge["agreement"]) == (2, 0, 1.0)
+
+
+def test_a_diamond_within_one_request_keeps_its_callers_apart():
+    told, _ = edges(
+        log_rows=[
+            outbound("a", "c", "127.0.0.1:80", 1000),
+            outbound("b", "c", "127.0.0.1:80", 2000),
+            inbound("c", "127.0.0.1:80", 1000, peer="a"),
+            inbound("c", "127.0.0.1:80", 2000, peer="b"),
+        ]
+    )
+    assert told == {
+        ("shop/a", "shop/c"): {"client_proxy": 1, "server_proxy": 1},
+        ("shop/b", "shop/c"): {"client_proxy": 1, "server_proxy": 1},
+    }
+
+
+def test_a_gateways_entry_tells_of_two_calls():
+    told, graph = edges(
+        log_rows=[
+            {**outbound("edge-gateway", "a", "127.0.0.1:80", 1000), "log_name": "gateway"},
+            inbound("a", "127.0.0.1:80", 1000, peer="edge-gateway"),
+        ]
+    )
+    assert told == {
+        ("clients", "shop/edge-gateway"): {"gateway": 1},
+        ("shop/edge-gateway", "shop/a"): {"gateway": 1, "server_proxy": 1},
+    }
+    assert graph.edges.filter(pl.col("client") == "clients")["mtls_ratio"].to_list() == [0.0]
+
+
+def test_directions_are_found_where_the_names_do_not_tell():
+    told, _ = edges(
+        log_rows=[
+            {**outbound("a", "b", "127.0.0.1:80", 1000), "log_name": "access"},
+            {
+                **inbound("b", "127.0.0.1:80", 1000),
+                "log_name": "access",
+                "upstream_cluster": "local_app",
+            },
+        ]
+    )
+    assert told == {("shop/a", "shop/b"): {"client_proxy": 1, "server_proxy": 1}}
+
+
+def test_a_failed_connection_still_names_the_service_its_cluster_stands_for():
+    told, graph = edges(
+        log_rows=[
+            outbound("a", "pay-cluster", "127.0.0.1:80", 1000),
+            inbound("payment", "127.0.0.1:80", 1000, peer="a"),
+            {
+                **outbound("a", "pay-cluster", None, 1001),
+                "request_id": "another",
+                "http_response_status_code": 503,
+                "response_flags": "UF",
+            },
+        ]
+    )
+    assert told[("shop/a", "shop/payment")] == {"client_proxy": 2, "server_proxy": 1}
+    assert graph.edges["connection"].to_list() == [1]
+
+
+def test_a_certificate_names_a_caller_whose_entry_is_missing():
+    told, _ = edges(
+        log_rows=[
+            inbound("b", "127.0.0.1:80", 1000, peer="a"),
+            {**inbound("a", "127.0.0.1:81", 999), "request_id": "another"},
+        ]
+    )
+    assert told[("shop/a", "shop/b")] == {"server_proxy": 1}
+
+
+@pytest.mark.parametrize("log_type", [1, 2, 4, 5, 7, 9])
+def test_entries_that_repeat_a_request_are_not_counted(log_type):
+    told, _ = edges(
+        log_rows=[
+            outbound("a", "b", "127.0.0.1:80", 1000),
+            outbound("a", "b", "127.0.0.1:80", 1000, log_type=log_type),
+        ]
+    )
+    assert told[("shop/a", "external:b")] == {"client_proxy": 1}
+
+
+def test_http_200_with_a_grpc_error_is_an_error():
+    _, graph = edges(log_rows=[outbound("a", "b", "127.0.0.1:80", 1000, rpc_status_code="14")])
+    assert graph.edges.select("protocol", "server_error").rows() == [("grpc", 1)]
