@@ -1,15 +1,16 @@
 """What every request handler works with; made once per process, passed down, never global."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Annotated, TypeVar
 
 from fastapi import Depends, Header, Request
+from starlette.responses import Response
 
 from api.cache import AnswerCache
-from api.encode import Format, negotiate
+from api.encode import Format, negotiate, respond
 from pipeline.bus.port import Bus
 from pipeline.model.ledger import Ledger
 from pipeline.store.port import Store
@@ -47,6 +48,15 @@ class Context:
         """Run blocking work in a thread, no more at a time than there are slots."""
         async with self.slots:
             return await asyncio.to_thread(work)
+
+    async def respond(self, key: Hashable, make: Callable[[], bytes], form: Format) -> Response:
+        """Answer with what ``make`` gives, made once per key and state of the store.
+
+        ``make`` blocks; it runs in a thread.
+        """
+        state = await self.off_loop(lambda: self.store.ask("state").row(0))
+        body = await self.cache.get(key, state, lambda: self.off_loop(make))
+        return respond(body, form)
 
 
 def _context(request: Request) -> Context:

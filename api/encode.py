@@ -1,6 +1,6 @@
 """Frames as JSON and as Arrow streams; JSON is canonical: the same frame gives the same bytes."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Final, Literal
 
 import orjson
@@ -55,25 +55,36 @@ def _quality(parameters: str) -> float:
     return 1.0
 
 
-def json_of(head: Mapping[str, object], frames: Mapping[str, pl.DataFrame]) -> bytes:
+def json_of(
+    head: Mapping[str, object],
+    frames: Mapping[str, pl.DataFrame],
+    *,
+    nested: Collection[str] = (),
+) -> bytes:
     """One JSON object: the members of ``head``, then each frame as an array of objects.
 
-    Times are RFC 3339 with ``Z``; unknown numbers, NaN and infinities are null.
+    Columns named in ``nested`` hold JSON text and become values. Times are RFC 3339 with ``Z``;
+    unknown numbers, NaN and infinities are null.
     """
     members = [orjson.dumps(dict(head))[1:-1]] if head else []
     for name, frame in frames.items():
-        members.append(orjson.dumps(name) + b":" + rows_json(frame))
+        members.append(orjson.dumps(name) + b":" + rows_json(frame, nested))
     return b"{" + b",".join(members) + b"}"
 
 
-def rows_json(frame: pl.DataFrame) -> bytes:
-    """The rows of a frame as a JSON array of objects."""
+def rows_json(frame: pl.DataFrame, nested: Collection[str] = ()) -> bytes:
+    """The rows of a frame as a JSON array of objects; see ``json_of``."""
     if frame.height == 0:
         return b"[]"
     written = frame.with_columns(
         rfc3339(column) for column, kind in frame.schema.items() if isinstance(kind, pl.Datetime)
     )
-    return written.write_json().encode()
+    if not nested:
+        return written.write_json().encode()
+    rows = written.to_dicts()
+    for row in rows:
+        row.update({name: orjson.Fragment(row[name]) for name in nested})
+    return orjson.dumps(rows)
 
 
 def rfc3339(column: str) -> pl.Expr:

@@ -77,8 +77,10 @@ class GraphParameters(WindowParameters):
     )
 
 
-class PageParameters(WindowParameters):
-    """A page of a list."""
+class PagingParameters(BaseModel):
+    """A page of a list that has no window."""
+
+    model_config = ConfigDict(extra="forbid")
 
     limit: Annotated[int, Field(ge=1, le=10_000)] = Field(
         default=1000, description="Items to answer at most."
@@ -87,8 +89,16 @@ class PageParameters(WindowParameters):
         default=None, description="The value of `next` of the page before."
     )
 
-    def page(self, query: str, now: datetime) -> Cursor:
+    def at(self, query: str) -> Cursor:
         """Where this page begins; raises InvalidInput."""
+        return Cursor(query) if self.cursor is None else read_cursor(self.cursor, query=query)
+
+
+class PageParameters(PagingParameters, WindowParameters):
+    """A page of a list of a window."""
+
+    def page(self, query: str, now: datetime) -> Cursor:
+        """Where this page begins, and its window; raises InvalidInput."""
         if self.cursor is not None:
             return read_cursor(self.cursor, query=query)
-        return Cursor(query, self.window(now), 0)
+        return Cursor(query, self.window(now))

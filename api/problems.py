@@ -35,7 +35,7 @@ class NotFound(MeshweirError):
         self.field = field
         self.found = found
         self.allowed = allowed
-        super().__init__(f"there is no {what} {found!r}: {allowed}")
+        super().__init__(f"there is no {what} {found!r}; allowed: {allowed}")
 
 
 class NotAcceptable(MeshweirError):
@@ -119,7 +119,7 @@ async def _not_found(_: Request, error: Exception) -> Response:
         404,
         kind="not-found",
         title="There is no such thing",
-        detail=f"there is no {error.what} {_echo(error.found)!r}: {error.allowed}",
+        detail=f"there is no {error.what} {_echo(error.found)!r}; allowed: {error.allowed}",
         errors=[_fault(error.field, error.found, error.allowed)],
     )
 

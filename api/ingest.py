@@ -1,0 +1,102 @@
+"""What came in and what became of it: the ledger, the bus and the store, seen together."""
+
+from typing import NamedTuple
+
+import orjson
+import polars as pl
+
+from api.context import Context
+from api.times import from_nanoseconds
+from pipeline.bus.port import BusStatus
+from pipeline.model.ledger import Flow, FlowCounts, Outcome
+from pipeline.model.messages import Partition
+
+NANOSECONDS = 1_000_000_000
+
+
+class Standing(NamedTuple):
+    """The process's ingest at one moment.
+
+    Attributes:
+        flows: counts by flow.
+        bus: how full the bus is; None where there is none.
+        behind: whether the bus holds messages that are not in the store.
+        now_ns: the moment, Unix nanoseconds.
+    """
+
+    flows: dict[Flow, FlowCounts]
+    bus: BusStatus | None
+    behind: bool
+    now_ns: int
+
+
+async def standing(context: Context) -> Standing:
+    """Look at ledger, bus and store."""
+    status = None if context.bus is None else context.bus.status()
+    stored = await context.off_loop(context.store.positions)
+    now_ns = int(context.clock().timestamp() * NANOSECONDS)
+    return Standing(context.ledger.snapshot(), status, _behind(status, stored), now_ns)
+
+
+def _behind(status: BusStatus | None, stored: dict[Partition, int]) -> bool:
+    if status is None:
+        return False
+    return any(end > stored.get(partition, 0) for partition, end in status.ends.items())
+
+
+def lag_seconds(counts: FlowCounts, now: Standing) -> float | None:
+    """Seconds since the youngest stored message came in, while others wait; 0 when none wait.
+
+    None when messages wait and none of this flow was stored yet.
+    """
+    settled = counts.outcomes.get(Outcome.STORED, 0) + counts.outcomes.get(Outcome.QUARANTINED, 0)
+    if not now.behind or counts.outcomes.get(Outcome.ACCEPTED, 0) <= settled:
+        return 0.0
+    if counts.received_at_ns is None:
+        return None
+    return max(0.0, (now.now_ns - counts.received_at_ns) / NANOSECONDS)
+
+
+def flows_as_answered(now: Standing) -> pl.DataFrame:
+    """One row per flow, in the shape of its JSON; ``reasons`` is JSON text."""
+    rows = [_row(flow, counts, now) for flow, counts in now.flows.items()]
+    return pl.DataFrame(rows, schema=FLOWS, orient="row")
+
+
+FLOWS = pl.Schema(
+    {
+        "source": pl.String(),
+        "signal": pl.String(),
+        "received": pl.Int64(),
+        "received_bytes": pl.Int64(),
+        "accepted": pl.Int64(),
+        "rejected": pl.Int64(),
+        "dropped": pl.Int64(),
+        "stored": pl.Int64(),
+        "quarantined": pl.Int64(),
+        "reasons": pl.String(),
+        "lag_seconds": pl.Float64(),
+        "watermark": pl.Datetime("us"),
+    }
+)
+"""Columns of the list of flows."""
+
+
+def _row(flow: Flow, counts: FlowCounts, now: Standing) -> dict[str, object]:
+    mark = counts.watermark_ns
+    by_outcome = {outcome.value: counts.outcomes.get(outcome, 0) for outcome in Outcome}
+    return by_outcome | {
+        "source": flow.source,
+        "signal": flow.signal,
+        "received_bytes": counts.received_bytes,
+        "reasons": _reasons(counts),
+        "lag_seconds": lag_seconds(counts, now),
+        "watermark": None if mark is None else from_nanoseconds(mark).replace(tzinfo=None),
+    }
+
+
+def _reasons(counts: FlowCounts) -> str:
+    nested: dict[str, dict[str, int]] = {}
+    for (outcome, reason), records in sorted(counts.reasons.items()):
+        nested.setdefault(outcome.value, {})[reason] = records
+    return orjson.dumps(nested).decode()

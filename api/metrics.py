@@ -1,0 +1,135 @@
+"""The metrics of the process, as Prometheus scrapes them."""
+
+import os
+import platform
+import resource
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from api.context import Context
+from api.exposition import MEDIA_TYPE, Family, Sample, write
+from api.ingest import NANOSECONDS, Standing, lag_seconds, standing
+from pipeline.model.ledger import Flow
+
+__all__ = ["MEDIA_TYPE", "exposition", "families"]
+
+
+async def exposition(context: Context) -> str:
+    """Everything ``GET /metrics`` answers."""
+    return write(families(context, await standing(context)))
+
+
+def families(context: Context, now: Standing) -> Iterator[Family]:
+    """All metrics; ``docs/api.md`` lists them."""
+    yield from _ingest(now)
+    yield from _bus(now)
+    yield Family(
+        "meshweir_ready",
+        "gauge",
+        "1 when telemetry is accepted and questions are answered.",
+        [({}, int(context.unready() is None))],
+    )
+    yield Family(
+        "meshweir_build_info",
+        "gauge",
+        "Always 1; the labels tell the version.",
+        [({"version": context.version, "python": platform.python_version()}, 1)],
+    )
+    yield from _process(context)
+
+
+def _ingest(now: Standing) -> Iterator[Family]:
+    yield Family(
+        "meshweir_ingest_records_total",
+        "counter",
+        "Records by what became of them.",
+        [
+            (_of(flow) | {"outcome": outcome.value}, records)
+            for flow, counts in now.flows.items()
+            for outcome, records in sorted(counts.outcomes.items())
+        ],
+    )
+    yield Family(
+        "meshweir_ingest_reasons_total",
+        "counter",
+        "Records by why they were rejected, dropped or quarantined.",
+        [
+            (_of(flow) | {"outcome": outcome.value, "reason": reason}, records)
+            for flow, counts in now.flows.items()
+            for (outcome, reason), records in sorted(counts.reasons.items())
+        ],
+    )
+    yield Family(
+        "meshweir_ingest_received_bytes_total",
+        "counter",
+        "Bytes taken from the wire.",
+        [(_of(flow), counts.received_bytes) for flow, counts in now.flows.items()],
+    )
+    yield Family(
+        "meshweir_ingest_lag_seconds",
+        "gauge",
+        "Age of the youngest stored message while others wait on the bus.",
+        [(_of(flow), lag_seconds(counts, now)) for flow, counts in now.flows.items()],
+    )
+    yield Family(
+        "meshweir_ingest_watermark_seconds",
+        "gauge",
+        "When the youngest stored record began, Unix seconds.",
+        [(_of(flow), _seconds(counts.watermark_ns)) for flow, counts in now.flows.items()],
+    )
+
+
+def _of(flow: Flow) -> dict[str, str]:
+    return {"source": flow.source, "signal": flow.signal}
+
+
+def _seconds(unix_ns: int | None) -> float | None:
+    return None if unix_ns is None else unix_ns / NANOSECONDS
+
+
+def _bus(now: Standing) -> Iterator[Family]:
+    bus = now.bus
+    held: list[Sample] = [] if bus is None else [({}, bus.bytes_held)]
+    allowed: list[Sample] = [] if bus is None else [({}, bus.bytes_allowed)]
+    yield Family("meshweir_bus_bytes_held", "gauge", "Bytes of messages on the bus.", held)
+    yield Family(
+        "meshweir_bus_bytes_allowed", "gauge", "Bytes at which the bus refuses more.", allowed
+    )
+
+
+def _process(context: Context) -> Iterator[Family]:
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    yield Family(
+        "process_cpu_seconds_total",
+        "counter",
+        "Processor time used, user and system.",
+        [({}, used.ru_utime + used.ru_stime)],
+    )
+    yield Family(
+        "process_resident_memory_bytes",
+        "gauge",
+        "Memory held now.",
+        [({}, _resident_bytes())],
+    )
+    yield Family(
+        "process_max_resident_memory_bytes",
+        "gauge",
+        "Most memory held so far.",
+        [({}, used.ru_maxrss * (1 if sys.platform == "darwin" else 1024))],
+    )
+    yield Family(
+        "process_start_time_seconds",
+        "gauge",
+        "When the process started, Unix seconds.",
+        [({}, context.started.timestamp())],
+    )
+
+
+def _resident_bytes() -> int | None:
+    """Resident memory; None where the system has no ``/proc``."""
+    try:
+        pages = int(Path("/proc/self/statm").read_text().split()[1])
+    except (OSError, IndexError, ValueError):
+        return None
+    return pages * os.sysconf("SC_PAGE_SIZE")

@@ -1,0 +1,51 @@
+"""Services: the list of a window, and one service's series of minutes."""
+
+from datetime import datetime
+from typing import Final
+
+import polars as pl
+
+from api.graph import GraphQuery, answer as graph_answer, errors_as_answered
+from api.problems import NotFound
+from api.times import Window
+from pipeline.analyze import red
+from pipeline.store.port import Store
+
+REAL: Final = ("service", "gateway")
+
+
+def listed(store: Store, window: Window, *, now: datetime) -> pl.DataFrame:
+    """Services and gateways of a window, by id; blocks."""
+    nodes = graph_answer(store, GraphQuery(window), now=now).nodes
+    return nodes.filter(pl.col("kind").is_in(REAL))
+
+
+def minutes_of(store: Store, node: str, window: Window) -> pl.DataFrame:
+    """Rows of ``node_minutes`` of one node.
+
+    Raises:
+        NotFound: nobody told of the node in the window.
+    """
+    rows = store.ask("service_minutes", node=node, start=window.start, end=window.end)
+    if rows.is_empty():
+        raise NotFound(
+            "service",
+            field="service",
+            found=node,
+            allowed="a service that served requests in the window; /v1/services lists them",
+        )
+    return rows
+
+
+def series_as_answered(rows: pl.DataFrame) -> pl.DataFrame:
+    """Rate, errors and duration by the minute, nested as documented."""
+    return red.series(rows).select(
+        "time",
+        "requests",
+        "requests_per_second",
+        "error_ratio",
+        errors_as_answered().alias("errors"),
+        pl.struct(
+            pl.col(f"latency_{name}").alias(name) for name in ("p50", "p90", "p95", "p99")
+        ).alias("latency_seconds"),
+    )
