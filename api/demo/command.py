@@ -89,20 +89,20 @@ async def running_demo(
 async def run_demo(
     data: Path | None, *, api: Address, telemetry: Address, duration: float | None
 ) -> int:
-    """Run the demo until Ctrl-C, or for a while; see ``api.demo.run``, which is the same."""
+    """Run the demo until Ctrl-C, or for a while; ``api.demo.run`` says what it answers."""
     console = Console()
     try:
-        with _stop_on_signals() as stop:
-            async with running_demo(data, api=api, telemetry=telemetry) as demo:
+        async with running_demo(data, api=api, telemetry=telemetry) as demo:
+            with _stop_on_signals() as stop:
                 _greet(console, demo)
                 await _show(demo, console, stop, duration)
                 exact = await _settle(demo, console)
-            if stop.interrupted:
-                return INTERRUPTED
-            return 0 if exact else 1
     except DemoFailed as error:
         print(f"meshweir demo: {error}", file=sys.stderr)  # noqa: T201 - a command's answer
         return 1
+    if stop.interrupted:
+        return INTERRUPTED
+    return 0 if exact else 1
 
 
 @dataclass(slots=True)
@@ -112,31 +112,26 @@ class _Stop:
     event: asyncio.Event
     interrupted: bool = False
 
-    def interrupt(self) -> None:
-        self.interrupted = True
-        self.event.set()
-
 
 @contextmanager
 def _stop_on_signals() -> Iterator[_Stop]:
-    """The first Ctrl-C stops in order; a second one, or any later signal, at once."""
+    """The first Ctrl-C or SIGTERM stops in order; the next ends at once, as without this."""
     loop = asyncio.get_running_loop()
     stop = _Stop(asyncio.Event())
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
 
     def restore() -> None:
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number, handler in before.items():
             loop.remove_signal_handler(number)
+            signal.signal(number, handler)
 
-    def interrupt() -> None:
-        stop.interrupt()
-        restore()
-
-    def terminate() -> None:
+    def take(number: signal.Signals) -> None:
+        stop.interrupted = number == signal.SIGINT
         stop.event.set()
         restore()
 
-    loop.add_signal_handler(signal.SIGINT, interrupt)
-    loop.add_signal_handler(signal.SIGTERM, terminate)
+    for number in before:
+        loop.add_signal_handler(number, take, number)
     try:
         yield stop
     finally:
