@@ -29,8 +29,8 @@ async def run(
     """
     try:
         # the packages of an extra: this module must import without them
-        from api.demo.envoy import Address  # noqa: PLC0415
         from api.demo.command import run_demo  # noqa: PLC0415
+        from api.demo.envoy import Address  # noqa: PLC0415
     except ModuleNotFoundError as error:
         print(  # noqa: T201 - a command's answer
             f"meshweir demo: the package {error.name} is missing;"

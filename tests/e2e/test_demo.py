@@ -13,10 +13,10 @@ from typing import Any
 
 import pytest
 
+from api.demo.command import Demo, running_demo
 from api.demo.envoy import Address
 from api.demo.mesh import MESH, Asked, Ends, visits
 from api.demo.processes import find_program
-from api.demo.command import Demo, running_demo
 
 pytestmark = [
     pytest.mark.e2e,
