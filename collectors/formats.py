@@ -1,0 +1,158 @@
+"""Which format a file is in: the names that ``meshweir import --format`` takes, and how to tell.
+
+Nothing here reads files; it looks at values and bytes that others have read.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Final
+
+from google.protobuf.message import DecodeError as ProtobufError
+from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
+    ExportMetricsServiceRequest,
+)
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+
+from pipeline.errors import InvalidInput
+from pipeline.model.topics import (
+    OTLP_LOGS_FORMAT as LOGS,
+    OTLP_METRICS_FORMAT as METRICS,
+    OTLP_TRACES_FORMAT as TRACES,
+)
+
+AUTO: Final = "auto"
+OTLP: Final = "otlp"
+JAEGER_JSON: Final = "jaeger_json"
+ZIPKIN_JSON: Final = "zipkin_json"
+
+OTLP_FORMATS: Final = (TRACES, METRICS, LOGS)
+"""Formats that are OTLP, one for each signal."""
+
+FORMATS: Final = (AUTO, OTLP, *OTLP_FORMATS, JAEGER_JSON, ZIPKIN_JSON)
+"""What ``--format`` takes: ``auto`` finds out, ``otlp`` finds out which signal."""
+
+_ALSO: Final = {
+    "jaeger": JAEGER_JSON,
+    "zipkin": ZIPKIN_JSON,
+    "otlp_json": OTLP,
+    "otlp_proto": OTLP,
+    "otlp_protobuf": OTLP,
+}
+_OTLP_KEYS: Final = {
+    "resourceSpans": TRACES,
+    "resource_spans": TRACES,
+    "batches": TRACES,
+    "resourceMetrics": METRICS,
+    "resource_metrics": METRICS,
+    "resourceLogs": LOGS,
+    "resource_logs": LOGS,
+}
+_SMALL_CONTROLS: Final = bytes(set(range(32)) - set(b"\t\n\r\x1e"))
+
+
+def known(name: str) -> str:
+    """The format of that name, ``-`` and ``_`` alike; raises InvalidInput."""
+    found = name.strip().lower().replace("-", "_")
+    found = _ALSO.get(found, found)
+    if found not in FORMATS:
+        raise InvalidInput("format", found=name, allowed=", ".join(FORMATS))
+    return found
+
+
+def looks_like_text(head: bytes) -> bool:
+    """Whether the first bytes of a file can be JSON; protobuf is full of control characters."""
+    start = head[:4096]
+    return start.lstrip(b"\xef\xbb\xbf \t\r\n\x1e")[:1] in (b"{", b"[") and not _has_controls(start)
+
+
+def may_be_protobuf(head: bytes) -> bool:
+    """Whether the first bytes of a file are those of an OTLP request, bare or behind its size."""
+    return len(head) > 5 and (head[0] == 0x0A or head[0] < 0x05) and _has_controls(head[:4096])
+
+
+def _has_controls(data: bytes) -> bool:
+    return len(data.translate(None, _SMALL_CONTROLS)) != len(data)
+
+
+def of_json(value: object) -> str | None:
+    """The format that a JSON value is in, or None when it is none that is known."""
+    while isinstance(value, list):
+        if not value:
+            return None
+        value = value[0]
+    if not isinstance(value, dict):
+        return None
+    for key, name in _OTLP_KEYS.items():
+        if key in value:
+            return name
+    return _of_foreign(value)
+
+
+def _of_foreign(value: Mapping[str, Any]) -> str | None:
+    if isinstance(value.get("trace"), dict) and "resourceSpans" in value["trace"]:
+        return TRACES
+    if "operationName" in value or "spans" in value:
+        return JAEGER_JSON
+    if "data" in value:
+        data = value["data"]
+        return JAEGER_JSON if not data or of_json(data) == JAEGER_JSON else None
+    if "traceId" in value and "id" in value:
+        return ZIPKIN_JSON
+    return None
+
+
+def of_protobuf(request: bytes) -> str | None:
+    """The OTLP format that the bytes of a request are in, or None when they are none.
+
+    Requests of the three signals have the same outer shape; only the innermost records differ.
+    """
+    for name, fits in _PROBES:
+        try:
+            if fits(request):
+                return name
+        except ProtobufError:
+            continue
+    return None
+
+
+def _all(checks: Iterable[bool]) -> bool:
+    """Whether there is something to check and all of it holds."""
+    found = list(checks)
+    return bool(found) and all(found)
+
+
+def _has_spans(data: bytes) -> bool:
+    request = ExportTraceServiceRequest.FromString(data)
+    return _all(
+        len(span.trace_id) == 16 and len(span.span_id) == 8
+        for resource in request.resource_spans
+        for scope in resource.scope_spans
+        for span in scope.spans
+    )
+
+
+def _has_metrics(data: bytes) -> bool:
+    request = ExportMetricsServiceRequest.FromString(data)
+    return _all(
+        bool(metric.name) and metric.WhichOneof("data") is not None
+        for resource in request.resource_metrics
+        for scope in resource.scope_metrics
+        for metric in scope.metrics
+    )
+
+
+def _has_logs(data: bytes) -> bool:
+    request = ExportLogsServiceRequest.FromString(data)
+    return _all(
+        bool(record.time_unix_nano or record.observed_time_unix_nano)
+        for resource in request.resource_logs
+        for scope in resource.scope_logs
+        for record in scope.log_records
+    )
+
+
+_PROBES: Final[tuple[tuple[str, Callable[[bytes], bool]], ...]] = (
+    (TRACES, _has_spans),
+    (METRICS, _has_metrics),
+    (LOGS, _has_logs),
+)

@@ -1,0 +1,291 @@
+"""Turns the bytes of a recording into pieces that can go on the bus, and faults that cannot.
+
+A piece is OTLP protobuf that passed the check at the door, or JSON of a foreign format that at
+least one span could be read from. This module reads a stream and opens nothing.
+"""
+
+import io
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, BinaryIO, Final, cast
+
+import orjson
+import pyarrow as pa
+
+from collectors import formats, json_documents, otlp_cut, otlp_json
+from collectors.otlp_cut import REQUESTS
+from collectors.otlp_dialects import standard
+from pipeline.decode import jaeger_json, zipkin_json
+from pipeline.decode.door import MaskedKeys, admit
+from pipeline.errors import DecodeError, MessageTooLarge
+
+MESSAGE_BYTES: Final = 1 << 20
+"""About how large the messages are that go on the bus."""
+GROUP_LIMIT: Final = 64 << 20
+"""The largest message or resource group in a protobuf file, in bytes."""
+
+ZSTD_MAGIC: Final = b"\x28\xb5\x2f\xfd"
+MASK: Final = "****"
+
+_FOREIGN: Final = {
+    formats.JAEGER_JSON: jaeger_json.to_otlp,
+    formats.ZIPKIN_JSON: zipkin_json.to_otlp,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """Something to put on the bus.
+
+    Attributes:
+        format: format of the bytes.
+        payload: the bytes.
+        records: good records in them.
+        refused: further records in them, which the decoder will set aside.
+    """
+
+    format: str
+    payload: bytes
+    records: int
+    refused: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """Something that was set aside.
+
+    Attributes:
+        place: where in the file, for a person: ``line 3``, ``byte 120``, ``message 7``.
+        reason: what is wrong, in countable words.
+        records: how many records it stands for; 1 when nobody can know.
+        format: the format it was read as; empty when that is not known.
+        on_bus: whether the bytes went on the bus all the same, inside of a piece.
+    """
+
+    place: str
+    reason: str
+    records: int = 1
+    format: str = ""
+    on_bus: bool = False
+
+
+class Recording:
+    """Reads one recording.
+
+    Args:
+        stream: the bytes, decompressed.
+        format: a name out of ``formats.FORMATS``.
+        masked: attribute keys whose values are masked.
+    """
+
+    def __init__(self, stream: BinaryIO, *, format: str, masked: frozenset[str]) -> None:
+        self._stream = stream
+        self._format = format
+        self._keys = [key.encode() for key in masked]
+        self._names = masked
+        self._masked = MaskedKeys(tuple(sorted(masked)))
+
+    def read(self) -> Iterator[Piece | Fault]:
+        """All pieces and faults, in the order of the file.
+
+        Raises DecodeError when the format of a binary file cannot be told.
+        """
+        head = self._stream.read(json_documents.CHUNK)
+        rest = cast("BinaryIO", _Joined(head, self._stream))
+        if formats.looks_like_text(head) or not formats.may_be_protobuf(head):
+            yield from self._json(rest)
+        elif head[0] == otlp_cut.GROUP:
+            yield from self._bare(rest)
+        else:
+            yield from self._framed(rest)
+
+    def _json(self, stream: BinaryIO) -> Iterator[Piece | Fault]:
+        for found in json_documents.cut(stream):
+            place = f"line {found.line}"
+            yield from self._document(found, place)
+
+    def _document(self, found: json_documents.Cut, place: str) -> Iterator[Piece | Fault]:
+        if found.reason:
+            yield Fault(place, found.reason)
+            return
+        told = self._format if self._format not in (formats.AUTO, formats.OTLP) else None
+        name = told or formats.of_json(found.value)
+        if name is None:
+            yield Fault(place, "no telemetry in a known format")
+        elif name in _FOREIGN:
+            yield from self._foreign(name, found, place)
+        else:
+            yield from self._otlp_json(name, found, place)
+
+    def _foreign(self, name: str, found: json_documents.Cut, place: str) -> Iterator[Piece | Fault]:
+        for part in _parts(self._without_secrets(found), found.value):
+            converted = _FOREIGN[name](part)
+            on_bus = converted.spans > 0
+            for told in converted.refused:
+                yield Fault(place, told.reason, told.records, name, on_bus=on_bus)
+            if on_bus:
+                refused = sum(told.records for told in converted.refused)
+                yield Piece(name, part, converted.spans, refused)
+
+    def _without_secrets(self, found: json_documents.Cut) -> bytes:
+        if not any(key in found.text for key in self._keys):
+            return found.text
+        _mask(found.value, self._names)
+        return orjson.dumps(found.value)
+
+    def _otlp_json(
+        self, name: str, found: json_documents.Cut, place: str
+    ) -> Iterator[Piece | Fault]:
+        value, changed = standard(found.value)
+        text = orjson.dumps(value) if changed else found.text
+        try:
+            request = otlp_json.to_protobuf(text, REQUESTS[name])
+        except DecodeError as error:
+            yield Fault(place, error.reason, format=name)
+            return
+        yield from self._admitted(name, request, place)
+
+    def _admitted(self, name: str, request: bytes, place: str) -> Iterator[Piece | Fault]:
+        """The request, cut to size, as far as it passes the door."""
+        try:
+            for part in otlp_cut.smaller(name, request, size=MESSAGE_BYTES):
+                admission = admit(name, part, self._masked)
+                if admission.rejected:
+                    yield Fault(place, admission.reason, admission.rejected, name)
+                if admission.records:
+                    yield Piece(name, admission.body, admission.records)
+        except DecodeError as error:
+            yield Fault(place, error.reason, format=name)
+
+    def _bare(self, stream: BinaryIO) -> Iterator[Piece | Fault]:
+        name = None if self._format in (formats.AUTO, formats.OTLP) else self._format
+        number = 0
+        try:
+            for number, group in enumerate(otlp_cut.groups(stream, limit=GROUP_LIMIT), start=1):
+                name = name or _told_apart(group)
+                yield from self._admitted(name, group, f"resource group {number}")
+        except (DecodeError, MessageTooLarge) as error:
+            if name is None:
+                raise
+            yield Fault(f"resource group {number + 1}", _reason(error), format=name or "")
+
+    def _framed(self, stream: BinaryIO) -> Iterator[Piece | Fault]:
+        number = 0
+        while header := stream.read(4):
+            number += 1
+            place = f"message {number}"
+            size = int(struct.unpack(">I", header.rjust(4, b"\0"))[0])
+            body = stream.read(size) if len(header) == 4 and size <= GROUP_LIMIT else b""
+            if len(body) != size or len(header) < 4:
+                reason = "the file ends in the middle of a message, or is not OTLP"
+                if number == 1:
+                    raise DecodeError(reason)
+                yield Fault(place, reason)
+                return
+            yield from self._message(body, place)
+
+    def _message(self, body: bytes, place: str) -> Iterator[Piece | Fault]:
+        if body.startswith(ZSTD_MAGIC):
+            try:
+                body = _decompressed(body)
+            except (OSError, MessageTooLarge):
+                yield Fault(place, "broken zstd data, or too large")
+                return
+        if formats.looks_like_text(body):
+            for found in json_documents.cut(io.BytesIO(body)):
+                yield from self._document(found, place)
+            return
+        told = self._format in formats.OTLP_FORMATS
+        name = self._format if told else formats.of_protobuf(body)
+        if name is None:
+            yield Fault(place, "no telemetry in a known format")
+        elif body:
+            yield from self._admitted(name, body, place)
+
+
+def _told_apart(group: bytes) -> str:
+    name = formats.of_protobuf(group)
+    if name is None:
+        raise DecodeError("protobuf, but not a request of OTLP; name it with --format")
+    return name
+
+
+def _parts(document: bytes, value: object) -> Iterator[bytes]:
+    """The document, or, where it is larger than a message, its traces and spans in parts."""
+    count = -(-len(document) // MESSAGE_BYTES)
+    if count == 1:
+        yield document
+        return
+    holder = value
+    while isinstance(holder, dict) and holder.get("data"):
+        holder = holder["data"]
+    items = holder if isinstance(holder, list) else [holder]
+    if len(items) > 1:
+        for some in _shares(items, count):
+            yield from _parts(orjson.dumps(some), some)
+    elif items and isinstance(items[0], dict) and isinstance(items[0].get("spans"), list):
+        for some in _shares(items[0]["spans"], count):
+            yield orjson.dumps({**items[0], "spans": some})
+    elif items and isinstance(items[0], list):
+        yield from _parts(document, items[0])
+    else:
+        yield document
+
+
+def _shares(items: list[Any], count: int) -> Iterator[list[Any]]:
+    size = max(1, -(-len(items) // count))
+    for start in range(0, len(items), size):
+        yield items[start : start + size]
+
+
+def _decompressed(body: bytes) -> bytes:
+    with pa.CompressedInputStream(pa.BufferReader(body), "zstd") as stream:
+        found = bytes(stream.read(GROUP_LIMIT + 1))
+    if len(found) > GROUP_LIMIT:
+        raise MessageTooLarge(size=len(found), limit=GROUP_LIMIT)
+    return found
+
+
+def _reason(error: DecodeError | MessageTooLarge) -> str:
+    return error.reason if isinstance(error, DecodeError) else str(error)
+
+
+def _mask(value: object, keys: frozenset[str]) -> None:
+    """Mask the values of keys in place: members of objects, and pairs of key and value."""
+    waiting: list[Any] = [value]
+    while waiting:
+        item = waiting.pop()
+        if isinstance(item, list):
+            waiting.extend(item)
+        elif isinstance(item, dict):
+            for name in keys & item.keys():
+                item[name] = MASK
+            if item.get("key") in keys:
+                for name in ("value", "vStr"):
+                    if name in item:
+                        item[name] = MASK
+            waiting.extend(inner for inner in item.values() if isinstance(inner, list | dict))
+
+
+class _Joined(io.RawIOBase):
+    """A stream whose first bytes were already taken."""
+
+    def __init__(self, head: bytes, stream: BinaryIO) -> None:
+        self._head = head
+        self._stream = stream
+
+    def read(self, size: int = -1, /) -> bytes:
+        """The next ``size`` bytes, fewer only at the end of the stream."""
+        parts: list[bytes] = []
+        if self._head:
+            parts.append(self._head[:size])
+            self._head = self._head[size:]
+            size -= len(parts[0])
+        while size > 0:
+            part = self._stream.read(size)
+            if not part:
+                break
+            parts.append(part)
+            size -= len(part)
+        return b"".join(parts)
