@@ -54,13 +54,22 @@ class IngestJob:
     cadence = 0.2
 
     def __init__(
-        self, bus: Bus, store: Store, ledger: Ledger, *, max_services: int = 10_000
+        self,
+        bus: Bus,
+        store: Store,
+        ledger: Ledger,
+        *,
+        max_services: int = 10_000,
+        checkpoint_seconds: float = 5.0,
     ) -> None:
         self._bus = bus
         self._store = store
         self._ledger = ledger
         self._services = ServiceLimit(max_services)
         self._positions: dict[Partition, int] | None = None
+        self._checkpoint_seconds = checkpoint_seconds
+        self._checkpointed_at = time.monotonic()
+        self._durable: dict[Partition, int] = {}
 
     async def run(self) -> bool:
         """Ingest one batch; True when the bus had a full batch, so that more is likely due."""
@@ -68,14 +77,25 @@ class IngestJob:
             self._positions = await asyncio.to_thread(self._start)
         messages = await self._bus.read(self._positions, max_bytes=BATCH_BYTES, wait=WAIT)
         if not messages:
+            await self._checkpoint()
             return False
         try:
             await asyncio.to_thread(self._ingest, messages)
         except BaseException:
             self._positions = None  # ask the store again: it alone knows what was committed
             raise
-        await self._bus.consumed(self._positions)
+        await self._checkpoint()
         return sum(len(message.value) for message in messages) >= BATCH_BYTES // 2
+
+    async def _checkpoint(self) -> None:
+        """Make the store durable now and then; only then may the bus forget what it read."""
+        due = time.monotonic() - self._checkpointed_at >= self._checkpoint_seconds
+        if not due or self._positions is None or self._positions == self._durable:
+            return
+        await asyncio.to_thread(self._store.checkpoint)
+        self._checkpointed_at = time.monotonic()
+        self._durable = dict(self._positions)
+        await self._bus.consumed(self._durable)
 
     def _start(self) -> dict[Partition, int]:
         self._services.learn(self._store.ask("resources"))

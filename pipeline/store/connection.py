@@ -113,7 +113,7 @@ class Database:
                 raise
 
     def checkpoint(self) -> None:
-        """Fold the write-ahead log into the file; DuckLake has none."""
+        """Make what was committed durable in the file; DuckLake's commits are."""
         if self.backend is Backend.FILE:
             with self._writing, self.session() as session:
                 session.run(f"CHECKPOINT {CATALOG}")
@@ -166,7 +166,6 @@ def _options(spill: Path, settings: StoreSettings) -> dict[str, Any]:
         "temp_directory": str(spill),
         "autoinstall_known_extensions": False,
         "autoload_known_extensions": False,
-        "checkpoint_threshold": f"{settings.checkpoint_bytes // 1024}KiB",
         "preserve_insertion_order": True,
     }
 
@@ -178,7 +177,8 @@ def _quoted(path: Path) -> str:
 def _attach_file(connection: duckdb.DuckDBPyConnection, path: Path) -> None:
     try:
         connection.execute(
-            f"ATTACH {_quoted(path)} AS {CATALOG} (STORAGE_VERSION '{STORAGE_VERSION}')"
+            f"ATTACH {_quoted(path)} AS {CATALOG} "
+            f"(STORAGE_VERSION '{STORAGE_VERSION}', RECOVERY_MODE 'no_wal_writes')"
         )
     except duckdb.Error as error:
         raise _refused(path, error) from error

@@ -31,6 +31,7 @@ class DuckStore:
         self._database = connect(directory, settings)
         try:
             migrate(self._database)
+            self._database.checkpoint()
         except BaseException:
             self._database.close()
             raise
@@ -39,6 +40,10 @@ class DuckStore:
     def close(self) -> None:
         """Checkpoint and let go. Idempotent."""
         self._database.close()
+
+    def checkpoint(self) -> None:
+        """Make everything committed so far survive a crash."""
+        self._database.checkpoint()
 
     def positions(self) -> dict[Partition, int]:
         """For each partition the offset of the first message that is not in the store."""

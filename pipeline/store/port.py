@@ -35,6 +35,13 @@ class Store(Protocol):
     def close(self) -> None:
         """Checkpoint and let go. Idempotent."""
 
+    def checkpoint(self) -> None:
+        """Make everything committed so far survive a crash.
+
+        Before it, a crash may take the store back to the last checkpoint, whole: rows, positions
+        and marks of one moment. What the bus still holds from those positions on brings it back.
+        """
+
     def positions(self) -> dict[Partition, int]:
         """For each partition the offset of the first message that is not in the store."""
 

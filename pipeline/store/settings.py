@@ -35,9 +35,10 @@ class StoreSettings(BaseModel):
         default_factory=lambda: min(os.cpu_count() or 1, 4),
         description="Threads DuckDB may use at once.",
     )
-    checkpoint_bytes: Annotated[int, Field(ge=MIB)] = Field(
-        default=256 * MIB,
-        description="Size of the write-ahead log at which it is folded into the file.",
+    checkpoint_seconds: Annotated[float, Field(gt=0)] = Field(
+        default=5.0,
+        description="Time between checkpoints of the DuckDB file: what a restart after a crash reads"
+        " again from the bus.",
     )
     time_limit_seconds: Annotated[float, Field(gt=0)] = Field(
         default=30.0, description="Time after which a question is interrupted."
