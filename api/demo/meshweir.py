@@ -21,6 +21,8 @@ from api.demo.running import DemoFailed
 START_SECONDS: Final = 90.0
 """How long Meshweir may take until it is ready; the first start compiles the decoders."""
 
+_DROPPED: Final = ("MESHWEIR_", "OTEL_")
+
 
 @dataclass(slots=True)
 class Meshweir:
@@ -97,8 +99,8 @@ async def running_meshweir(
 
 
 def _environment() -> dict[str, str]:
-    """This process's environment without settings of Meshweir, which are the demo's to make."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("MESHWEIR_")}
+    """This process's environment without what would change Meshweir, or have it call outside."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(_DROPPED)}
     root = str(Path(__file__).parents[2])
     return {**kept, "PYTHONPATH": os.pathsep.join(filter(None, (root, kept.get("PYTHONPATH"))))}
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-GRACE_SECONDS: Final = 10.0
+GRACE_SECONDS: Final = 20.0
 """How long a process may take to end after SIGTERM before it is killed."""
 
 _TETHER: Final = Path(__file__).with_name("tether.py")

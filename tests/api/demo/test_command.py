@@ -39,9 +39,10 @@ def test_a_meshweir_that_does_not_start_is_shown_with_its_last_words(monkeypatch
 
 def test_settings_of_the_surroundings_do_not_reach_the_demo(monkeypatch):
     monkeypatch.setenv("MESHWEIR_API_TOKEN", "secret")
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://elsewhere.example")
     monkeypatch.setenv("HOME_OF_SOMEBODY", "kept")
     environment = meshweir._environment()
-    assert not [name for name in environment if name.startswith("MESHWEIR_")]
+    assert not [name for name in environment if name.startswith(("MESHWEIR_", "OTEL_"))]
     assert environment["HOME_OF_SOMEBODY"] == "kept"
 
 
