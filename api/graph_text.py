@@ -115,7 +115,7 @@ def _boxed(rows: Sequence[Sequence[str]], title: str) -> Table:
     for index, name in enumerate(COLUMNS):
         drawn.add_column(name, justify="right" if _is_number(index) else "left", overflow="fold")
     for row in rows:
-        drawn.add_row(*map(Text, row))
+        drawn.add_row(*(Text(_one_line(cell)) for cell in row))
     return drawn
 
 

@@ -27,7 +27,7 @@ class EncodedSlashes:
         raw = scope.get("raw_path") if scope["type"] == "http" else None
         if raw is not None and b"%" in raw:
             segments = raw.partition(b"?")[0].decode("latin-1").split("/")
-            scope = {**scope, "path": "/".join(map(_one_segment, segments))}
+            scope["path"] = "/".join(map(_one_segment, segments))
         await self._app(scope, receive, send)
 
 

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, NamedTuple, Self
+from typing import Annotated, Any, Final, Literal, NamedTuple, Self, get_args
 
 import yaml
 from pydantic import (
@@ -26,6 +26,7 @@ from pydantic import (
 from pydantic.fields import FieldInfo
 
 from api.listen import ListenAddress, is_loopback
+from collectors.settings import CollectorSettings
 from pipeline.bus.settings import EmbeddedBusSettings
 from pipeline.errors import InvalidInput
 from pipeline.store.settings import StoreSettings
@@ -35,9 +36,6 @@ PREFIX: Final = "MESHWEIR_"
 
 UNPREFIXED: Final = frozenset({"collectors"})
 """Sections whose keys stand without the section's name: ``otlp_grpc_address``."""
-
-NOT_FLAGS: Final = frozenset({"api_token"})
-"""Secrets: a flag would show them to everybody who can list processes."""
 
 
 class ApiSettings(BaseModel):
@@ -107,6 +105,7 @@ class Settings(BaseModel):
         default="info", description="Least severe log lines to write to stderr."
     )
     api: ApiSettings = ApiSettings()
+    collectors: CollectorSettings = CollectorSettings()
     bus: EmbeddedBusSettings = EmbeddedBusSettings()
     store: StoreSettings = StoreSettings()
 
@@ -132,8 +131,13 @@ class Setting:
 
     @property
     def flag(self) -> str | None:
-        """Its command line flag; None for secrets."""
-        return None if self.key in NOT_FLAGS else "--" + self.key.replace("_", "-")
+        """Its command line flag; a secret has none: all who list processes would see it."""
+        return None if self.secret else "--" + self.key.replace("_", "-")
+
+    @property
+    def secret(self) -> bool:
+        """True for what nobody may read."""
+        return SecretStr in (self.field.annotation, *get_args(self.field.annotation))
 
     @property
     def variable(self) -> str:
@@ -229,6 +233,8 @@ def _read(setting: Setting, given: Given) -> object:
     if setting.many and isinstance(value, str):
         value = [item.strip() for item in value.split(",") if item.strip()]
     kind: Any = setting.field.annotation
+    if value == "" and type(None) in get_args(kind):
+        return None
     for constraint in setting.field.metadata:
         kind = Annotated[kind, constraint]
     try:
