@@ -24,6 +24,14 @@ CATALOG = "meshweir"
 """Name under which the rows are attached."""
 
 STORAGE_VERSION = "v1.5.0"
+ROW_GROUP_ROWS = 16_384
+"""A slice larger than this goes to the file once, compressed, and not through the write-ahead log.
+
+Measured with slices of 75,000 spans: 2 CPU-seconds per million and 53 bytes a span, against 3.7 and
+46 with DuckDB's own 122,880 rows and 256 KiB blocks, where each row is logged first.
+"""
+BLOCK_BYTES = 65_536
+"""Small row groups leave larger blocks half empty; in smaller ones numbers no longer pack."""
 FILE_NAME = "store.duckdb"
 LAKE_CATALOG_NAME = "catalog.sqlite"
 LAKE_DATA_NAME = "rows"
