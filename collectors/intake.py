@@ -1,0 +1,177 @@
+"""The intake: what every receiver does with a body, once - check, publish, count.
+
+Receivers know their transport; the intake knows none. It answers with a receipt, in which an error
+of ``pipeline/errors.py`` says what went wrong; each receiver spells that in its own codes.
+"""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Final
+
+from collectors.room import Claim, Room
+from collectors.settings import IntakeSettings
+from pipeline.bus.port import Bus
+from pipeline.decode.door import Admission, MaskedKeys, admit
+from pipeline.errors import (
+    BusFull,
+    BusUnavailable,
+    DecodeError,
+    MeshweirError,
+    MessageTooLarge,
+    Transient,
+)
+from pipeline.model.ledger import Flow, Ledger, Outcome
+from pipeline.model.topics import (
+    FORMAT_HEADER,
+    FORMAT_SIGNAL,
+    RECEIVED_AT_HEADER,
+    RECORDS_HEADER,
+    SOURCE_HEADER,
+)
+
+_OFF_LOOP_BYTES: Final = 2 * 1024 * 1024
+"""Bodies of this size and more are checked in a thread, so that others do not wait for them."""
+
+Body = Callable[[Claim], Awaitable[bytes]]
+"""Brings the body: reads, inflates, converts; grows the claim by what it holds in memory."""
+
+
+@dataclass(frozen=True, slots=True)
+class Channel:
+    """One way in: where its records come from, what they are, where they go.
+
+    Attributes:
+        source: name of the receiver.
+        format: name of the format of the bodies.
+        topic: bus topic.
+        patience: seconds to wait for a full bus, where the sender cannot be told to come back.
+        lost: what becomes of records that are not taken: rejected, or dropped where the sender
+            does not hear of it.
+    """
+
+    source: str
+    format: str
+    topic: str
+    patience: float = 0.0
+    lost: Outcome = Outcome.REJECTED
+
+    @property
+    def flow(self) -> Flow:
+        """Under which name its records are counted."""
+        return Flow(self.source, FORMAT_SIGNAL[self.format])
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What became of one body.
+
+    Attributes:
+        accepted: records that are durable now.
+        rejected: records refused for a reason of their own, while the others were accepted.
+        reason: why; of the first such record.
+        error: why nothing of the body was accepted, or None.
+    """
+
+    accepted: int = 0
+    rejected: int = 0
+    reason: str = ""
+    error: MeshweirError | None = None
+
+
+class Intake:
+    """Takes bodies to the bus; shared by all receivers.
+
+    Args:
+        bus: where bodies go.
+        ledger: where they are counted.
+        settings: room for requests under way, and the keys to mask.
+        clock: Unix nanoseconds.
+    """
+
+    def __init__(
+        self,
+        bus: Bus,
+        ledger: Ledger,
+        settings: IntakeSettings,
+        *,
+        clock: Callable[[], int] = time.time_ns,
+    ) -> None:
+        self._bus = bus
+        self._ledger = ledger
+        self._masked = MaskedKeys(settings.masked_keys)
+        self._clock = clock
+        self.room = Room(settings.max_in_flight_bytes, retry_after=settings.retry_after_seconds)
+
+    async def take(self, channel: Channel, body: Body) -> Receipt:
+        """Bring a body to the bus; returns when it is durable, or refused.
+
+        A body in which no record is good is not published. A body that could not be read or checked
+        counts as one record, since nobody knows how many it had. A channel with patience waits for
+        room and for the bus, and asks for the body again.
+        """
+        records, size = 1, 0
+        give_up = time.monotonic() + channel.patience
+        while True:
+            try:
+                with self.room.claim() as claim:
+                    value = await body(claim)
+                    size = len(value)
+                    admission = await self._admit(channel.format, value)
+                    records = admission.records + admission.rejected
+                    if admission.records:
+                        await self._publish(channel, admission)
+            except Transient as error:
+                if time.monotonic() + error.retry_after >= give_up:
+                    return self._refused(channel, records, size, error)
+                await asyncio.sleep(error.retry_after)
+            except MeshweirError as error:
+                return self._refused(channel, records, size, error)
+            else:
+                return self._taken(channel, admission, size)
+
+    async def warm_up(self, *formats: str) -> None:
+        """Have the check compiled before the first sender waits for it."""
+        for format_name in formats:
+            await asyncio.to_thread(admit, format_name, b"", self._masked)
+
+    async def _admit(self, format_name: str, value: bytes) -> Admission:
+        if len(value) < _OFF_LOOP_BYTES:
+            return admit(format_name, value, self._masked)
+        return await asyncio.to_thread(admit, format_name, value, self._masked)
+
+    async def _publish(self, channel: Channel, admission: Admission) -> None:
+        headers = {
+            FORMAT_HEADER: channel.format,
+            SOURCE_HEADER: channel.source,
+            RECEIVED_AT_HEADER: str(self._clock()),
+            RECORDS_HEADER: str(admission.records),
+        }
+        await self._bus.publish(channel.topic, admission.body, headers)
+
+    def _taken(self, channel: Channel, admission: Admission, size: int) -> Receipt:
+        count, flow = self._ledger.count, channel.flow
+        self._ledger.count_bytes(flow, size)
+        count(flow, Outcome.RECEIVED, admission.records + admission.rejected)
+        count(flow, Outcome.ACCEPTED, admission.records)
+        count(flow, channel.lost, admission.rejected, reason=admission.reason)
+        return Receipt(admission.records, admission.rejected, admission.reason)
+
+    def _refused(self, channel: Channel, records: int, size: int, error: MeshweirError) -> Receipt:
+        self._ledger.count_bytes(channel.flow, size)
+        self._ledger.count(channel.flow, Outcome.RECEIVED, records)
+        self._ledger.count(channel.flow, channel.lost, records, reason=reason_of(error))
+        return Receipt(error=error)
+
+
+def reason_of(error: MeshweirError) -> str:
+    """Why something was refused, in words that can be counted."""
+    if isinstance(error, DecodeError):
+        return f"malformed: {error.reason}"
+    names: dict[type[MeshweirError], str] = {
+        MessageTooLarge: "too large",
+        BusFull: "bus full",
+        BusUnavailable: "bus unavailable",
+    }
+    return names.get(type(error)) or str(getattr(error, "reason", type(error).__name__))

@@ -1,0 +1,298 @@
+"""What every receiver promises to its senders; a way to send is one more entry of SENDERS."""
+
+import asyncio
+import struct
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from pathlib import Path
+
+import grpc
+import httpx
+import pytest
+from google.rpc.error_details_pb2 import RetryInfo
+from google.rpc.status_pb2 import Status
+
+from pipeline.errors import InvalidInput
+from pipeline.model.ledger import Outcome
+from pipeline.model.messages import Partition
+from pipeline.model.topics import OTLP_SPANS
+from tests.collectors.bench import Bench, running
+from tests.collectors.payloads import traces
+
+pytestmark = pytest.mark.anyio
+
+
+@dataclass(frozen=True)
+class Told:
+    """What a sender was told: yes, or no with a reason and perhaps when to come back."""
+
+    yes: bool
+    again: bool = False
+    retry_after: float | None = None
+    text: str = ""
+
+
+async def send_http(bench: Bench, body: bytes) -> Told:
+    async with httpx.AsyncClient(timeout=30) as client:
+        answer = await client.post(
+            f"{bench.http}/v1/traces",
+            content=body,
+            headers={"content-type": "application/x-protobuf"},
+        )
+    if answer.status_code == 200:
+        return Told(yes=True)
+    status = Status.FromString(answer.content)
+    retry_after = answer.headers.get("retry-after")
+    return Told(
+        yes=False,
+        again=answer.status_code in {429, 502, 503, 504},
+        retry_after=float(retry_after) if retry_after else None,
+        text=status.message,
+    )
+
+
+async def send_grpc(bench: Bench, body: bytes) -> Told:
+    options = [("grpc.max_send_message_length", -1)]
+    async with grpc.aio.insecure_channel(bench.grpc, options=options) as channel:
+        export = channel.unary_unary("/opentelemetry.proto.collector.trace.v1.TraceService/Export")
+        try:
+            await export(body, timeout=30)
+        except grpc.aio.AioRpcError as error:
+            return told_no(error)
+    return Told(yes=True)
+
+
+def told_no(error: grpc.aio.AioRpcError) -> Told:
+    details = dict(error.trailing_metadata() or ()).get("grpc-status-details-bin")
+    retry_after = None
+    if details is not None:
+        for detail in Status.FromString(details).details:
+            retry = RetryInfo()
+            if detail.Unpack(retry):
+                retry_after = retry.retry_delay.ToNanoseconds() / 1e9
+    again = error.code() == grpc.StatusCode.UNAVAILABLE or (
+        error.code() == grpc.StatusCode.RESOURCE_EXHAUSTED and retry_after is not None
+    )
+    return Told(yes=False, again=again, retry_after=retry_after, text=error.details() or "")
+
+
+@dataclass(frozen=True)
+class Sender:
+    """A way to send traces, and the name under which the receiver counts them."""
+
+    source: str
+    send: Callable[[Bench, bytes], object]
+
+
+SENDERS = [
+    pytest.param(Sender("otlp_http", send_http), id="otlp_http"),
+    pytest.param(Sender("otlp_grpc", send_grpc), id="otlp_grpc"),
+]
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture(params=SENDERS)
+def sender(request: pytest.FixtureRequest) -> Sender:
+    return request.param
+
+
+Running = Callable[..., AbstractAsyncContextManager[Bench]]
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Running:
+    return lambda **sections: running(tmp_path, **sections)
+
+
+async def test_yes_means_it_is_on_the_bus_as_it_was_sent(sender: Sender, bench: Running) -> None:
+    body = traces(7).SerializeToString()
+    async with bench() as at:
+        assert (await sender.send(at, body)).yes
+        (message,) = await at.messages(OTLP_SPANS)
+        assert message.value == body
+        assert message.headers["format"] == "otlp_traces"
+        assert message.headers["source"] == sender.source
+        assert message.headers["records"] == "7"
+        assert int(message.headers["received_at"]) > 1_700_000_000_000_000_000
+        assert at.count(sender.source, "spans", Outcome.ACCEPTED) == 7
+
+
+async def test_yes_is_not_said_before_it_is_durable(sender: Sender, bench: Running) -> None:
+    async with bench() as at:
+        at.bus.gate.clear()
+        sending = asyncio.create_task(sender.send(at, traces(1).SerializeToString()))
+        while not at.bus.waiting:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+        await asyncio.sleep(0.1)
+        assert not sending.done()
+        at.bus.gate.set()
+        assert (await sending).yes
+
+
+async def test_what_was_told_yes_is_there_after_a_restart(sender: Sender, bench: Running) -> None:
+    async with bench() as at:
+        told = await asyncio.gather(
+            *(sender.send(at, traces(n).SerializeToString()) for n in range(1, 20))
+        )
+        assert all(one.yes for one in told)
+    async with bench() as at:
+        records = [int(m.headers["records"]) for m in await at.messages(OTLP_SPANS)]
+        assert sorted(records) == list(range(1, 20))
+
+
+async def test_a_full_bus_says_when_to_come_back(sender: Sender, bench: Running) -> None:
+    body = traces(100, pad=300).SerializeToString()
+    async with bench(bus={"max_bytes": 100_000, "retry_after_seconds": 2}) as at:
+        told = [await sender.send(at, body) for _ in range(5)]
+        taken = sum(one.yes for one in told)
+        assert [one.yes for one in told] == [True] * taken + [False] * (5 - taken)
+        assert 0 < taken < 5
+        assert told[-1].again
+        assert told[-1].retry_after == 2
+        assert len(await at.messages(OTLP_SPANS)) == taken
+        assert at.reasons(sender.source, "spans") == {
+            (Outcome.REJECTED, "bus full"): 100 * (5 - taken)
+        }
+        await at.bus.consumed({Partition(OTLP_SPANS): taken})
+        assert (await sender.send(at, body)).yes
+
+
+async def test_a_stopped_bus_says_come_back_later(sender: Sender, bench: Running) -> None:
+    async with bench() as at:
+        await at.bus.stop()
+        told = await sender.send(at, traces(1).SerializeToString())
+        assert not told.yes
+        assert told.again
+        assert told.retry_after
+
+
+async def test_too_much_under_way_says_come_back_later(sender: Sender, bench: Running) -> None:
+    body = traces(100, pad=300).SerializeToString()
+    async with bench(intake={"max_in_flight_bytes": 60_000}) as at:
+        at.bus.gate.clear()
+        sending = [asyncio.create_task(sender.send(at, body)) for _ in range(4)]
+        refused = 0
+        for finished in asyncio.as_completed(sending):
+            told = await finished
+            if not told.yes:
+                assert told.again
+                assert told.retry_after
+                refused += 1
+                if refused == 3:
+                    at.bus.gate.set()
+        assert refused == 3
+        assert (await sender.send(at, body)).yes
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"\xff", b"\x0a\x05ab", b"hello, world", b"\x0a\xff\xff\xff\xff\x0f", bytes(100)],
+    ids=["tag", "short", "text", "huge", "zeros"],
+)
+async def test_malformed_bytes_are_refused_for_good_naming_the_offset(
+    sender: Sender, bench: Running, body: bytes
+) -> None:
+    async with bench() as at:
+        told = await sender.send(at, body)
+        assert not told.yes
+        assert not told.again
+        assert "at byte " in told.text
+        assert await at.messages(OTLP_SPANS) == []
+        assert at.count(sender.source, "spans", Outcome.REJECTED) == 1
+        assert (await sender.send(at, traces(1).SerializeToString())).yes
+
+
+async def test_too_large_is_refused_for_good(sender: Sender, bench: Running) -> None:
+    limits = {"otlp_http": {"max_body_bytes": 50_000}, "otlp_grpc": {"max_message_bytes": 50_000}}
+    async with bench(**limits) as at:
+        told = await sender.send(at, traces(1, pad=60_000).SerializeToString())
+        assert not told.yes
+        assert not told.again
+        assert "50000" in told.text or "larger than max" in told.text
+        assert (await sender.send(at, traces(1).SerializeToString())).yes
+
+
+async def test_nothing_at_all_is_a_success_and_no_message(sender: Sender, bench: Running) -> None:
+    async with bench() as at:
+        assert (await sender.send(at, b"")).yes
+        assert await at.messages(OTLP_SPANS) == []
+
+
+async def test_unknown_fields_are_taken_and_kept(sender: Sender, bench: Running) -> None:
+    unknown = struct.pack("<BBBH", 0xFA, 0x3F, 2, 7)
+    body = traces(1).SerializeToString() + unknown
+    async with bench() as at:
+        assert (await sender.send(at, body)).yes
+        (message,) = await at.messages(OTLP_SPANS)
+        assert message.value == body
+
+
+async def test_stopping_finishes_what_was_taken_and_refuses_the_rest(
+    sender: Sender, bench: Running
+) -> None:
+    async with bench() as at:
+        at.bus.gate.clear()
+        taken = asyncio.create_task(sender.send(at, traces(3).SerializeToString()))
+        while not at.bus.waiting:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+        stopping = asyncio.create_task(at.collectors.stop())
+        await asyncio.sleep(0.05)
+        assert not stopping.done()
+        late = asyncio.create_task(refused_or_unreachable(sender, at))
+        assert await late
+        at.bus.gate.set()
+        assert (await taken).yes
+        await stopping
+        await at.collectors.stop()
+        (message,) = await at.messages(OTLP_SPANS)
+        assert message.headers["records"] == "3"
+
+
+async def refused_or_unreachable(sender: Sender, at: Bench) -> bool:
+    try:
+        told = await sender.send(at, traces(1).SerializeToString())
+    except httpx.TransportError:
+        return True
+    return told.again
+
+
+async def test_addresses_tell_the_real_port_and_are_free_again(bench: Running) -> None:
+    async with bench() as at:
+        addresses = dict(at.collectors.addresses)
+        assert all(int(address.rpartition(":")[2]) > 0 for address in addresses.values())
+    async with bench(
+        otlp_http={"address": addresses["otlp_http"]}, otlp_grpc={"address": addresses["otlp_grpc"]}
+    ) as at:
+        assert dict(at.collectors.addresses) == addresses
+
+
+@pytest.mark.parametrize("name", ["otlp_http", "otlp_grpc"])
+async def test_an_address_in_use_is_a_clear_refusal(
+    bench: Running, tmp_path: Path, name: str
+) -> None:
+    async with bench() as at:
+        taken = at.collectors.addresses[name]
+        with pytest.raises(InvalidInput, match="port 0 picks a free one") as refused:
+            async with running(tmp_path / "second", **{name: {"address": taken}}):
+                pass
+        assert refused.value.field == f"{name}_address"
+
+
+@pytest.mark.parametrize("name", ["otlp_http", "otlp_grpc"])
+@pytest.mark.parametrize("address", ["0.0.0.0:0", "[::]:0", "example.com:0"])
+async def test_beyond_loopback_needs_a_token(tmp_path: Path, name: str, address: str) -> None:
+    with pytest.raises(InvalidInput, match="MESHWEIR_INTAKE_TOKEN"):
+        async with running(tmp_path, **{name: {"address": address}}):
+            pass
+
+
+@pytest.mark.parametrize("address", ["4318", "127.0.0.1", "127.0.0.1:99999", "http://127.0.0.1:1"])
+async def test_what_is_no_address_is_refused(tmp_path: Path, address: str) -> None:
+    with pytest.raises(InvalidInput, match="HOST:PORT"):
+        async with running(tmp_path, otlp_http={"address": address}):
+            pass
