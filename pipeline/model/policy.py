@@ -21,10 +21,17 @@ class PolicyTarget:
 
 @dataclass(frozen=True, slots=True)
 class Timeout:
-    """Deadlines in seconds: of one attempt, and of the request with all its retries."""
+    """Deadlines in seconds: of one attempt, and of the request with all its retries.
+
+    Attributes:
+        per_try_seconds: of one attempt.
+        request_seconds: of the request, its retries and the waits between them included.
+        tries: how many attempts ``request_seconds`` has room for.
+    """
 
     per_try_seconds: float
     request_seconds: float
+    tries: int = 1
 
 
 Policy = Timeout
