@@ -7,6 +7,7 @@ every hop of a request, so that within it entries find each other by address. A 
 entry for two calls: the one it answered and the one it made.
 """
 
+from collections.abc import Sequence
 from typing import Final
 
 import polars as pl
@@ -24,22 +25,25 @@ OUTBOUND_NAME: Final = r"(?i)outbound|egress"
 GATEWAY_LOG: Final = r"(?i)^(gateway|edge)"
 
 
-def from_access_logs(logs: pl.DataFrame, resources: pl.DataFrame) -> pl.DataFrame:
+def from_access_logs(
+    logs: pl.DataFrame, resources: pl.DataFrame, *, keep: Sequence[str] = ()
+) -> pl.DataFrame:
     """The tellings of access log entries.
 
     Args:
         logs: answer to the question ``pair_access_logs``: all entries of the requests in question.
         resources: first frame of ``identity.identify``.
+        keep: columns of ``logs`` to answer beside, for those who ask which entry told it.
 
     Returns:
-        Columns of ``TELLING``.
+        Columns of ``TELLING``, and those to keep.
     """
     entries = _entries(logs, resources)
     if entries.is_empty():
-        return pl.DataFrame(schema=TELLING)
+        return pl.DataFrame(schema=TELLING).hstack(logs.clear().select(*keep))
     client = _client_side(entries)
     server = _server_side(entries, client)
-    return pl.concat([client.select(*TELLING), server.select(*TELLING)])
+    return pl.concat(told.select(*TELLING, *keep) for told in (client, server))
 
 
 def _entries(logs: pl.DataFrame, resources: pl.DataFrame) -> pl.DataFrame:

@@ -5,6 +5,7 @@ tellings. Ends are identities (numbers, see ``identity``) where known, else name
 virtual node's id, ``client_alias`` what the end is known by.
 """
 
+from collections.abc import Sequence
 from typing import Final
 
 import polars as pl
@@ -69,27 +70,29 @@ def weight(threshold: pl.Expr) -> pl.Expr:
     return (MILLION / share.clip(lower_bound=1 / WHOLE)).round().cast(pl.Int64)
 
 
-def from_spans(spans: pl.DataFrame, resources: pl.DataFrame) -> pl.DataFrame:
+def from_spans(
+    spans: pl.DataFrame, resources: pl.DataFrame, *, keep: Sequence[str] = ()
+) -> pl.DataFrame:
     """The tellings of spans of whole traces.
 
     Args:
         spans: answer to the question ``pair_spans``.
         resources: first frame of ``identity.identify``.
+        keep: columns of ``spans`` to answer beside, for those who ask which span told it.
 
     Returns:
-        Columns of ``TELLING``.
+        Columns of ``TELLING``, and those to keep.
     """
     if spans.is_empty():
-        return pl.DataFrame(schema=TELLING)
+        return pl.DataFrame(schema=TELLING).hstack(spans.select(*keep))
     known = spans.join(resources, on="resource_id", how="left", maintain_order="left")
     told = pair.pair(_numbers(known))
     ends = known.select("identity", "service")
     mine = known[told["row"]]
     far = told["other"]
     other = ends["identity"].gather(far.clip(0)).set(far < 0, None)
-    return _assemble(mine.hstack(told.drop("row")).with_columns(other.alias("far"))).select(
-        *TELLING
-    )
+    assembled = _assemble(mine.hstack(told.drop("row")).with_columns(other.alias("far")))
+    return assembled.select(*TELLING).hstack(mine.select(*keep))
 
 
 def _numbers(known: pl.DataFrame) -> pl.DataFrame:
