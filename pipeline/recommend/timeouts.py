@@ -234,8 +234,8 @@ def _evidence(row: dict[str, Any], callee: tuple[str, float] | None) -> Iterator
     source = f"edge_minutes, told by {row['reporter']}"
     yield Evidence("latency_p99_worst_hour", row["p99"], "s", source)
     yield Evidence("latency_p99_9_worst_hour", row["p99_9"], "s", source)
-    yield Evidence("observations", row["rows"], "1", source)
-    yield Evidence("healthy_minutes", row["minutes"], "min", source)
+    yield Evidence("observations", float(row["rows"]), "1", source)
+    yield Evidence("healthy_minutes", float(row["minutes"]), "min", source)
     yield Evidence("healthy_request_ratio", row["healthy_share"], "1", source)
     yield Evidence("false_timeout_ratio", row["false_timeouts"], "1", f"replay on {source}")
     yield Evidence("false_timeout_ratio_upper_95", _upper(row), "1", f"replay on {source}")
