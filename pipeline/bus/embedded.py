@@ -33,6 +33,9 @@ from pipeline.errors import (
 from pipeline.model.messages import Message, Positions
 from pipeline.model.topics import TOPICS
 
+_TOUCHED_BYTES: Final = 128 * 1024 * 1024
+"""After so many bytes the log is mapped anew: pages of the file it touched count as our memory."""
+
 _IDLE_SECONDS: Final = 1.0
 _READERS: Final = 4
 
@@ -242,6 +245,8 @@ class EmbeddedBus:
         # consumption alone is saved when the bus is idle: losing it only delays a deletion
         if publications or (not work and self._log.has_work(self._keeping)):
             self._commit(publications)
+        if self._log.touched_bytes > _TOUCHED_BYTES:
+            self._reopen()
 
     def _note(self, positions: Positions) -> int | Transient:
         try:
@@ -256,7 +261,8 @@ class EmbeddedBus:
             results = self._log.commit([item.entry for item in publications], self._keeping)
         except Transient as error:
             results = [error] * len(publications)
-            self._recover()
+            # after a failed sync LMDB may refuse everything until it is opened again
+            self._reopen()
         with self._waiting_lock:
             self._waiting_bytes -= sum(item.size for item in publications)
         with self._committed:
@@ -264,9 +270,8 @@ class EmbeddedBus:
             self._committed.notify_all()
         _tell(publications, results)
 
-    def _recover(self) -> None:
-        # after a failed sync LMDB may refuse everything until it is opened again; when that fails
-        # too, the next group finds the log closed and is refused, and this is tried again
+    def _reopen(self) -> None:
+        # when this fails, the next group finds the log closed and is refused, and it is tried again
         with contextlib.suppress(Transient):
             self._log.reopen()
 

@@ -17,9 +17,7 @@ The file never shrinks: pages of deleted messages are used again.
 """
 
 import errno
-import fcntl
 import heapq
-import os
 import shutil
 import struct
 import threading
@@ -34,6 +32,7 @@ from typing import Final, NamedTuple
 import lmdb
 import orjson
 
+from pipeline.bus.directory import disk_full, lock_directory, sync_directory
 from pipeline.errors import BusFull, BusUnavailable
 from pipeline.model.messages import Message, Partition, Positions
 
@@ -96,6 +95,8 @@ class Log:
         self._min_free_bytes = min_free_bytes
         self._marks: dict[str, _Mark] = {}
         self._unsaved = False
+        self.touched_bytes = 0
+        """Bytes read or written since it was opened; pages of the map count as our memory."""
         self._env: lmdb.Environment | None = None
         self._databases: dict[str, lmdb._Database] = {}
         self._lock_file: TextIOWrapper | None = None
@@ -110,9 +111,11 @@ class Log:
         """
         try:
             self._directory.mkdir(parents=True, exist_ok=True)
-            self._lock_file = _lock(self._directory / "bus.lock")
+            self._lock_file = lock_directory(self._directory)
             with self._use:
                 self._open_environment()
+            sync_directory(self._directory)
+            sync_directory(self._directory.parent)
         except (OSError, lmdb.Error) as error:
             self.close()
             raise BusUnavailable(
@@ -129,7 +132,8 @@ class Log:
             self._lock_file = None
 
     def reopen(self) -> None:
-        """Open the environment again after a failure that LMDB does not outlive."""
+        """Open the environment again: after a failure LMDB does not outlive, or to let pages go."""
+        consumed = {Partition(topic): mark.consumed for topic, mark in self._marks.items()}
         with self._use:
             self._close_environment()
             try:
@@ -138,6 +142,7 @@ class Log:
                 raise BusUnavailable(
                     f"{self._directory}: the bus cannot be opened again: {error}"
                 ) from error
+        self.consume(consumed)
 
     @property
     def ends(self) -> Positions:
@@ -163,8 +168,9 @@ class Log:
             BusFull: the map is full.
             BusUnavailable: the disk is full or does not answer.
         """
+        size = sum(entry.size for entry in entries)
         if entries:
-            self._check_disk(sum(entry.size for entry in entries))
+            self._check_disk(size)
         now = time.time_ns()
         marks = {topic: replace(mark) for topic, mark in self._marks.items()}
         with self._failures(), self._environment().begin(write=True) as transaction:
@@ -177,6 +183,7 @@ class Log:
                 transaction.put(topic.encode(), value, db=self._databases[_MARKS.decode()])
         self._marks = marks
         self._unsaved = False
+        self.touched_bytes += size
         return offsets
 
     def consume(self, positions: Positions) -> None:
@@ -218,6 +225,7 @@ class Log:
                         break
                     messages.append(message())
                     taken += size
+            self.touched_bytes += taken
             return messages
 
     def _environment(self) -> lmdb.Environment:
@@ -236,11 +244,10 @@ class Log:
             readahead=False,
         )
         self._env = environment
+        self.touched_bytes = 0
         environment.reader_check()
         names = (*self._topics, _MARKS.decode())
         self._databases = {name: environment.open_db(name.encode()) for name in names}
-        _sync_directory(self._directory)
-        _sync_directory(self._directory.parent)
         with environment.begin(buffers=True) as transaction:
             self._marks = {topic: self._recall(transaction, topic) for topic in self._topics}
 
@@ -307,7 +314,7 @@ class Log:
     def _check_disk(self, size: int) -> None:
         free = shutil.disk_usage(self._directory).free
         if self._min_free_bytes and free - size < self._min_free_bytes:
-            raise _disk_full(self._directory, free)
+            raise disk_full(self._directory, free)
 
     @contextmanager
     def _failures(self) -> Iterator[None]:
@@ -321,7 +328,7 @@ class Log:
         except (lmdb.Error, OSError) as error:
             free = shutil.disk_usage(self._directory).free
             if _is_disk_full(error, free):
-                raise _disk_full(self._directory, free) from error
+                raise disk_full(self._directory, free) from error
             # a short write, which is how many disks end, is told as an input/output error too
             raise BusUnavailable(
                 f"{self._directory}: the disk did not take what was written: {error}; it may be "
@@ -370,41 +377,7 @@ def _due(marks: Mapping[str, _Mark], keeping: Keeping, now: int) -> str | None:
     return oldest if past else None
 
 
-def _lock(path: Path) -> TextIOWrapper:
-    file = path.open("a+", encoding="ascii")
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        file.seek(0)
-        owner = file.read().strip() or "unknown"
-        file.close()
-        raise BusUnavailable(
-            f"{path.parent}: already in use by pid {owner}; "
-            "stop that process, or give this one another directory"
-        ) from error
-    file.truncate(0)
-    file.write(f"{os.getpid()}\n")
-    file.flush()
-    return file
-
-
-def _sync_directory(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
 def _is_disk_full(error: Exception, free: int) -> bool:
     code = getattr(error, "errno" if isinstance(error, OSError) else "code", 0)
     told = isinstance(error, lmdb.DiskError) or code in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
     return told or free < 1024 * 1024
-
-
-def _disk_full(directory: Path, free: int) -> BusUnavailable:
-    return BusUnavailable(
-        f"{directory}: the disk is full ({free} bytes free); make room on it, "
-        "telemetry is taken again as soon as there is some",
-        retry_after=10.0,
-    )
