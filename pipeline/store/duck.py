@@ -42,7 +42,7 @@ class DuckStore:
         self._database.close()
 
     def checkpoint(self) -> None:
-        """Make everything committed so far survive a crash."""
+        """Fold what was committed into its final place."""
         self._database.checkpoint()
 
     def positions(self) -> dict[Partition, int]:

@@ -3,8 +3,8 @@
 The promises, which the contract suite holds every store to:
 
 * ``write`` is one transaction: rows, bus positions, the new slice and the quarantine become visible
-  together or not at all. It compares the positions it was told to expect inside that transaction,
-  so that a writer that was overtaken writes nothing.
+  together or not at all, and survive ``kill -9`` once it returned. It compares the positions it was
+  told to expect inside that transaction, so that a writer that was overtaken writes nothing.
 * ``notice`` and ``replace`` are one transaction each; derived rows are never seen half replaced.
 * Readers see a committed state and never wait for a writer.
 
@@ -36,10 +36,9 @@ class Store(Protocol):
         """Checkpoint and let go. Idempotent."""
 
     def checkpoint(self) -> None:
-        """Make everything committed so far survive a crash.
+        """Fold what was committed into its final place, so that the next start is quick.
 
-        Before it, a crash may take the store back to the last checkpoint, whole: rows, positions
-        and marks of one moment. What the bus still holds from those positions on brings it back.
+        Commits survive a crash without it. It may take a second, and writers wait meanwhile.
         """
 
     def positions(self) -> dict[Partition, int]:

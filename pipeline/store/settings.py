@@ -37,8 +37,7 @@ class StoreSettings(BaseModel):
     )
     checkpoint_seconds: Annotated[float, Field(gt=0)] = Field(
         default=5.0,
-        description="Time between checkpoints of the DuckDB file: what a restart after a crash reads"
-        " again from the bus.",
+        description="Time between checkpoints of the DuckDB file.",
     )
     time_limit_seconds: Annotated[float, Field(gt=0)] = Field(
         default=30.0, description="Time after which a question is interrupted."

@@ -17,7 +17,7 @@ import pyarrow as pa
 from pipeline.model.messages import Partition
 from pipeline.model.tables import RESOURCES, SPANS
 from pipeline.model.topics import OTLP_SPANS
-from pipeline.store import Backend, StoreSettings, Unit, open_store
+from pipeline.store import Backend, StoreSettings, open_store
 
 ROWS = 75_000
 BATCHES = 16
