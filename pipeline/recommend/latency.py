@@ -19,14 +19,13 @@ def upper_seconds(bucket: pl.Expr) -> pl.Expr:
 
 
 def merged(frame: pl.DataFrame, keys: Sequence[str]) -> pl.DataFrame:
-    """Histograms added up by ``keys``: columns keys, ``bucket`` and ``count``, ascending."""
+    """Histograms added up by ``keys``: columns keys, ``bucket`` and ``count``."""
     return (
         frame.select(*keys, pl.col("buckets").alias("bucket"), pl.col("counts").alias("count"))
         .explode("bucket", "count")
         .drop_nulls("bucket")
         .group_by(*keys, "bucket")
         .agg(pl.col("count").sum())
-        .sort(*keys, "bucket")
     )
 
 
@@ -42,7 +41,6 @@ def quantiles(histograms: pl.DataFrame, keys: Sequence[str], **shares: float) ->
         .with_columns(
             reached=pl.col("count").cum_sum().over(*keys), total=pl.col("count").sum().over(*keys)
         )
-        .filter(pl.col("total") > 0)
     )
     return cumulated.group_by(*keys).agg(
         upper_seconds(

@@ -17,6 +17,8 @@ from pipeline.model.policy import Evidence, PolicyTarget, Recommendation, Timeou
 from pipeline.model.topology import CLIENTS, NodeKind, Reporter
 from pipeline.recommend.latency import merged, quantiles, share_above
 
+NAME: Final = "timeouts"
+
 P99_9_FACTOR: Final = 1.2
 P99_FACTOR: Final = 1.5
 """Room above the percentiles: a deadline is to stop what has gone wrong, not what is slow."""
@@ -57,11 +59,13 @@ _PREFERENCE: Final = {
 _EDGE: Final = ("client", "server")
 _MILLION: Final = 1_000_000
 
+_Budgets = dict[tuple[str, str], Timeout]
+
 
 class Timeouts:
     """Advises the deadlines of calls between services."""
 
-    name = "timeouts"
+    name = NAME
 
     def recommend(
         self, edges: pl.DataFrame, *, start: datetime, end: datetime
@@ -69,12 +73,13 @@ class Timeouts:
         """One recommendation for each edge with evidence enough, ordered by server and client."""
         told = _best_told(_callable(edges))
         proposed = _proposed(told)
-        budgets = {
+        budgets: _Budgets = {
             (str(row["client"]), str(row["server"])): _policy(row["per_try"])
             for row in proposed.iter_rows(named=True)
         }
+        slowest = _slowest_calls(budgets)
         return [
-            _recommendation(self.name, row, budgets, start=start, end=end)
+            _recommendation(row, budgets, slowest.get(str(row["server"])), start=start, end=end)
             for row in proposed.sort("server", "client").iter_rows(named=True)
         ]
 
@@ -109,16 +114,12 @@ def _best_told(edges: pl.DataFrame) -> pl.DataFrame:
 
 def _proposed(told: pl.DataFrame) -> pl.DataFrame:
     """One row per edge that gets advice: the deadline of an attempt, and its evidence."""
-    failed = pl.col("server_errors") + pl.col("connection_errors")
-    minutes = told.with_columns(
-        healthy=failed.sum().over(*_EDGE, "minute")
-        <= HEALTHY_ERROR_RATIO * pl.col("requests").sum().over(*_EDGE, "minute")
-    )
-    healthy = _by_hour(minutes.filter("healthy"))
-    speaking = merged(healthy.filter(pl.col("hour_rows") >= MIN_ROWS), [*_EDGE, "hour"])
+    edges = told.select(_EDGE).unique(maintain_order=True).with_row_index("edge")
+    minutes = _judged(told.join(edges, on=list(_EDGE)))
+    hourly = merged(_by_hour(minutes.filter("healthy")), ["edge", "hour", "speaks"])
     worst = (
-        quantiles(speaking, [*_EDGE, "hour"], p99=0.99, p99_9=0.999)
-        .group_by(*_EDGE)
+        quantiles(hourly.filter("speaks"), ["edge", "hour"], p99=0.99, p99_9=0.999)
+        .group_by("edge")
         .agg(pl.col("p99").max(), pl.col("p99_9").max())
     )
     needed = pl.max_horizontal(
@@ -127,33 +128,42 @@ def _proposed(told: pl.DataFrame) -> pl.DataFrame:
     chosen = (
         worst.with_columns(per_try=_rounded_up(needed))
         .filter(pl.col("per_try") <= CEILING_SECONDS)
-        .join(_amounts(minutes), on=list(_EDGE))
+        .join(_amounts(minutes), on="edge")
         .filter((pl.col("rows") >= MIN_ROWS) & (pl.col("minutes") >= MIN_MINUTES))
     )
-    bounds = chosen.select(*_EDGE, "per_try")
-    replayed = merged(healthy, _EDGE).join(bounds, on=list(_EDGE))
-    cut = share_above(replayed, _EDGE, "per_try")
+    bounds = chosen.select("edge", "per_try")
+    cut = share_above(hourly.join(bounds, on="edge"), ["edge"], "per_try")
     return (
-        chosen.join(cut, on=list(_EDGE))
+        chosen.join(cut, on="edge")
         .with_columns(false_timeouts=pl.col("above") / pl.col("total"))
         .filter(pl.col("false_timeouts") <= MAX_FALSE_TIMEOUTS)
+        .join(edges, on="edge")
+    )
+
+
+def _judged(told: pl.DataFrame) -> pl.DataFrame:
+    """The rows with whether the minute of their edge was healthy, over all rows of that minute."""
+    failed = pl.col("server_errors") + pl.col("connection_errors")
+    return told.with_columns(
+        healthy=failed.sum().over("edge", "minute")
+        <= HEALTHY_ERROR_RATIO * pl.col("requests").sum().over("edge", "minute")
     )
 
 
 def _by_hour(minutes: pl.DataFrame) -> pl.DataFrame:
     """Hours to look for the worst in: those with too few tellings to speak are one together."""
-    hour_rows = pl.col("rows").sum().over(*_EDGE, "hour")
+    enough = pl.col("rows").sum().over("edge", "hour") >= MIN_ROWS
     return (
-        minutes.with_columns(hour=pl.col("minute").dt.truncate("1h"))
-        .with_columns(hour=pl.when(hour_rows >= MIN_ROWS).then("hour"))
-        .with_columns(hour_rows=hour_rows)
+        minutes.with_columns(hour=pl.col("minute").dt.truncate("1h").dt.epoch("s"))
+        .with_columns(hour=pl.when(enough).then("hour"))
+        .with_columns(speaks=enough)
     )
 
 
 def _amounts(minutes: pl.DataFrame) -> pl.DataFrame:
     """Per edge, how much history there is and how much of it is healthy."""
     good = pl.col("healthy")
-    return minutes.group_by(*_EDGE).agg(
+    return minutes.group_by("edge").agg(
         pl.col("reporter").first(),
         rows=pl.col("rows").filter(good).sum(),
         minutes=pl.col("minute").filter(good).n_unique(),
@@ -174,22 +184,20 @@ def _policy(per_try: float) -> Timeout:
     return Timeout(per_try_seconds=per_try, request_seconds=request, tries=TRIES)
 
 
-def _slowest_callee(
-    server: str, budgets: dict[tuple[str, str], Timeout]
-) -> tuple[str, float] | None:
-    """The call of ``server`` that may take longest, and how long it may."""
-    calls = [
-        (policy.request_seconds, callee)
-        for (client, callee), policy in budgets.items()
-        if client == server and callee != server
-    ]
-    return (max(calls)[1], max(calls)[0]) if calls else None
+def _slowest_calls(budgets: _Budgets) -> dict[str, tuple[float, str]]:
+    """For each caller, how long its longest call may take, and whom it calls."""
+    slowest: dict[str, tuple[float, str]] = {}
+    for (client, callee), policy in budgets.items():
+        if client != callee:
+            call = (policy.request_seconds, callee)
+            slowest[client] = max(slowest.get(client, call), call)
+    return slowest
 
 
 def _recommendation(
-    rule: str,
     row: dict[str, Any],
-    budgets: dict[tuple[str, str], Timeout],
+    budgets: _Budgets,
+    callee: tuple[float, str] | None,
     *,
     start: datetime,
     end: datetime,
@@ -197,20 +205,19 @@ def _recommendation(
     client, server = str(row["client"]), str(row["server"])
     policy = budgets[client, server]
     target = PolicyTarget(server=server, client=client)
-    callee = _slowest_callee(server, budgets)
     reason = (
         f"In the worst hour 99.9 % of attempts from {client} to {server} ended within "
         f"{row['p99_9']:.3g} s; who waits longer than {policy.per_try_seconds:g} s waits in vain."
     )
-    if callee and callee[1] > policy.per_try_seconds:
+    if callee and callee[0] > policy.per_try_seconds:
         reason += (
-            f" Inversion: {server} may spend {callee[1]:g} s on {callee[0]} with all retries, "
+            f" Inversion: {server} may spend {callee[0]:g} s on {callee[1]} with all retries, "
             f"longer than an attempt to {server} is waited for."
         )
     cut, total = row["above"] / _MILLION, row["total"] / _MILLION
     return Recommendation(
-        id=_id(rule, target, policy),
-        rule=rule,
+        id=_id(target, policy),
+        rule=NAME,
         policy=policy,
         target=target,
         reason=reason,
@@ -230,7 +237,7 @@ def _recommendation(
     )
 
 
-def _evidence(row: dict[str, Any], callee: tuple[str, float] | None) -> Iterator[Evidence]:
+def _evidence(row: dict[str, Any], callee: tuple[float, str] | None) -> Iterator[Evidence]:
     source = f"edge_minutes, told by {row['reporter']}"
     yield Evidence("latency_p99_worst_hour", row["p99"], "s", source)
     yield Evidence("latency_p99_9_worst_hour", row["p99_9"], "s", source)
@@ -240,7 +247,7 @@ def _evidence(row: dict[str, Any], callee: tuple[str, float] | None) -> Iterator
     yield Evidence("false_timeout_ratio", row["false_timeouts"], "1", f"replay on {source}")
     yield Evidence("false_timeout_ratio_upper_95", _upper(row), "1", f"replay on {source}")
     if callee:
-        yield Evidence("slowest_callee_budget", callee[1], "s", f"this rule, for {callee[0]}")
+        yield Evidence("slowest_callee_budget", callee[0], "s", f"this rule, for {callee[1]}")
 
 
 def _upper(row: dict[str, Any]) -> float:
@@ -262,5 +269,5 @@ def _confidence(row: dict[str, Any]) -> float:
     return float(round(known * (0.5 + 0.5 * min(1.0, length)) * row["healthy_share"], 3))
 
 
-def _id(rule: str, target: PolicyTarget, policy: Timeout) -> str:
-    return xxhash.xxh3_64_hexdigest(repr((rule, target, policy)).encode())
+def _id(target: PolicyTarget, policy: Timeout) -> str:
+    return xxhash.xxh3_64_hexdigest(repr((NAME, target, policy)).encode())
