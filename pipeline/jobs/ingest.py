@@ -44,6 +44,9 @@ KEPT_PAYLOAD: Final = 64 * 2**10
 FUTURE_NS: Final = 600 * 10**9
 """A start time this far ahead of its arrival is a wrong clock and moves no watermark."""
 
+FORCED_AFTER: Final = 4
+"""Checkpoint intervals after which readers are made to wait for a checkpoint."""
+
 UNKNOWN_FORMAT: Final = "unknown format"
 
 
@@ -89,13 +92,16 @@ class IngestJob:
 
     async def _checkpoint(self) -> None:
         """Make the store durable now and then; only then may the bus forget what it read."""
-        due = time.monotonic() - self._checkpointed_at >= self._checkpoint_seconds
-        if not due or self._positions is None or self._positions == self._durable:
+        waited = time.monotonic() - self._checkpointed_at
+        if self._positions is None or self._positions == self._durable:
             return
-        await asyncio.to_thread(self._store.checkpoint)
-        self._checkpointed_at = time.monotonic()
-        self._durable = dict(self._positions)
-        await self._bus.consumed(self._durable)
+        if waited < self._checkpoint_seconds:
+            return
+        force = waited > FORCED_AFTER * self._checkpoint_seconds
+        if await asyncio.to_thread(self._store.checkpoint, force=force):
+            self._checkpointed_at = time.monotonic()
+            self._durable = dict(self._positions)
+            await self._bus.consumed(self._durable)
 
     def _start(self) -> dict[Partition, int]:
         self._services.learn(self._store.ask("resources"))

@@ -123,11 +123,20 @@ class Database:
                 _roll_back(session)
                 raise
 
-    def checkpoint(self) -> None:
-        """Fold the write-ahead log into the file; DuckLake has none."""
-        if self.backend is Backend.FILE:
-            with self._writing, self.session() as session:
-                session.run(f"CHECKPOINT {CATALOG}")
+    def checkpoint(self, *, force: bool = False) -> bool:
+        """Make what was committed durable in the file; DuckLake's commits are.
+
+        DuckDB cannot while another transaction runs: then False, or, with ``force``, readers that
+        come meanwhile wait until those that run have ended.
+        """
+        if self.backend is not Backend.FILE:
+            return True
+        with self._writing, self.session() as session:
+            try:
+                session.run(f"{'FORCE ' if force else ''}CHECKPOINT {CATALOG}")
+            except duckdb.TransactionException:
+                return False
+        return True
 
     def close(self) -> None:
         """Checkpoint and let go; idempotent."""
