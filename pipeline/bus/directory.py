@@ -1,4 +1,4 @@
-"""The directory of a bus: held by one process, synced with its entries, on a disk that may be full."""
+"""The directory of a bus: held by one process, its entries synced, on a disk that may be full."""
 
 import fcntl
 import os
