@@ -273,15 +273,15 @@ class _Joined(io.RawIOBase):
 
     def __init__(self, head: bytes, stream: BinaryIO) -> None:
         self._head = head
+        self._at = 0
         self._stream = stream
 
     def read(self, size: int = -1, /) -> bytes:
         """The next ``size`` bytes, fewer only at the end of the stream."""
-        parts: list[bytes] = []
-        if self._head:
-            parts.append(self._head[:size])
-            self._head = self._head[size:]
-            size -= len(parts[0])
+        taken = self._head[self._at : self._at + size]
+        self._at += len(taken)
+        parts = [taken]
+        size -= len(taken)
         while size > 0:
             part = self._stream.read(size)
             if not part:
