@@ -74,7 +74,12 @@ def _parse(text: str) -> Cursor | None:
 
 
 def encode_page(
-    head: dict[str, object], items: pl.DataFrame, slot: Slot, *, nested: Collection[str] = ()
+    head: dict[str, object],
+    items: pl.DataFrame,
+    slot: Slot,
+    *,
+    nested: Collection[str] = (),
+    total: int | None = None,
 ) -> bytes:
     """One page of a list.
 
@@ -84,15 +89,16 @@ def encode_page(
         slot: which of them, and whether as JSON or as an Arrow stream, whose schema's metadata
             carries everything but the items.
         nested: columns of JSON text, which JSON carries as values.
+        total: how many items there are in all, where ``items`` holds those of the page only.
     """
     at, limit, form = slot
     following = at.offset + limit
-    more = following < items.height
+    more = following < (items.height if total is None else total)
     told = dict(head)
     if at.window != ALL_TIME:
         told |= {"start": format_time(at.window.start), "end": format_time(at.window.end)}
     told["next"] = write_cursor(at._replace(offset=following)) if more else None
-    page = items.slice(at.offset, limit)
+    page = items.slice(at.offset, limit) if total is None else items
     if form == "arrow":
         return arrow_of(page, told)
     return json_of(told, {"items": page}, nested=nested)

@@ -102,3 +102,11 @@ class PageParameters(PagingParameters, WindowParameters):
         if self.cursor is not None:
             return read_cursor(self.cursor, query=query)
         return Cursor(query, self.window(now))
+
+
+class EvidenceParameters(PageParameters):
+    """A page of raw rows."""
+
+    limit: Annotated[int, Field(ge=1, le=1000)] = Field(
+        default=100, description="Rows to answer at most."
+    )

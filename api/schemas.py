@@ -161,9 +161,22 @@ class Service(Page, WindowAnswer):
 
 
 class Row(Answer):
-    """One raw row behind an edge, with every attribute received."""
+    """One raw row behind an edge: a span, or an access log entry."""
 
-    model_config = ConfigDict(extra="allow")
+    signal: Literal["spans", "access_logs"]
+    reporter: Reporter
+    time: Time = Field(description="When the row says that it began.")
+    duration_seconds: float | None
+    requests: float = Field(description="Requests it stands for; 0 for a mere attempt.")
+    attempts: float = Field(description="Attempts it stands for.")
+    outcome: Literal["ok", "client_error", "server_error", "connection"] | None
+    unpaired: bool | None = Field(description="True when its other side was not found.")
+    service: str | None = Field(description="Node id of who wrote it.")
+    trace_id: str | None
+    span_id: str | None
+    request_id: str | None
+    attributes: dict[str, Any]
+    resource: dict[str, Any]
 
 
 class Evidence(Page, WindowAnswer):
@@ -233,6 +246,7 @@ class Target(Answer):
 class Rendered(Answer):
     """An advice in the form of one control plane."""
 
+    kind: str | None = Field(description="What the document is, in the plane's words.")
     document: str | None = Field(description="The manifest; null when the plane cannot say it.")
     unsupported: str | None = Field(description="Why the plane cannot say it.")
 
@@ -242,7 +256,9 @@ class Recommendation(Answer):
 
     id: str
     rule: str = Field(examples=["timeout"])
-    policy: dict[str, Any] = Field(examples=[{"per_try_seconds": 0.5, "request_seconds": 1.5}])
+    policy: dict[str, Any] = Field(
+        examples=[{"kind": "timeout", "per_try_seconds": 0.5, "request_seconds": 1.6, "tries": 3}]
+    )
     target: Target
     reason: str
     evidence: list[EvidenceNumber]

@@ -4,13 +4,15 @@ from typing import Final
 
 from fastapi import APIRouter
 
-from api.routes import graph, health, ingest, services, traces
+from api.routes import edges, graph, health, ingest, recommendations, services, traces
 
 ROUTERS: Final[tuple[APIRouter, ...]] = (
     health.router,
     graph.router,
     services.router,
+    edges.router,
     traces.router,
+    recommendations.router,
     ingest.router,
 )
 """All routes, in the order of the documentation."""
