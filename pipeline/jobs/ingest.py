@@ -44,9 +44,6 @@ KEPT_PAYLOAD: Final = 64 * 2**10
 FUTURE_NS: Final = 600 * 10**9
 """A start time this far ahead of its arrival is a wrong clock and moves no watermark."""
 
-FORCED_AFTER: Final = 4
-"""Checkpoint intervals after which readers are made to wait for a checkpoint."""
-
 UNKNOWN_FORMAT: Final = "unknown format"
 
 
@@ -63,16 +60,12 @@ class IngestJob:
         ledger: Ledger,
         *,
         max_services: int = 10_000,
-        checkpoint_seconds: float = 5.0,
     ) -> None:
         self._bus = bus
         self._store = store
         self._ledger = ledger
         self._services = ServiceLimit(max_services)
         self._positions: dict[Partition, int] | None = None
-        self._checkpoint_seconds = checkpoint_seconds
-        self._checkpointed_at = time.monotonic()
-        self._durable: dict[Partition, int] = {}
 
     async def run(self) -> bool:
         """Ingest one batch; True when the bus had a full batch, so that more is likely due."""
@@ -80,28 +73,14 @@ class IngestJob:
             self._positions = await asyncio.to_thread(self._start)
         messages = await self._bus.read(self._positions, max_bytes=BATCH_BYTES, wait=WAIT)
         if not messages:
-            await self._checkpoint()
             return False
         try:
             await asyncio.to_thread(self._ingest, messages)
         except BaseException:
             self._positions = None  # ask the store again: it alone knows what was committed
             raise
-        await self._checkpoint()
+        await self._bus.consumed(self._positions)
         return sum(len(message.value) for message in messages) >= BATCH_BYTES // 2
-
-    async def _checkpoint(self) -> None:
-        """Make the store durable now and then; only then may the bus forget what it read."""
-        waited = time.monotonic() - self._checkpointed_at
-        if self._positions is None or self._positions == self._durable:
-            return
-        if waited < self._checkpoint_seconds:
-            return
-        force = waited > FORCED_AFTER * self._checkpoint_seconds
-        if await asyncio.to_thread(self._store.checkpoint, force=force):
-            self._checkpointed_at = time.monotonic()
-            self._durable = dict(self._positions)
-            await self._bus.consumed(self._durable)
 
     def _start(self) -> dict[Partition, int]:
         self._services.learn(self._store.ask("resources"))
