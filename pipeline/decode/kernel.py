@@ -25,16 +25,24 @@ SLACK: Final = 64
 """Bytes behind the contents of every buffer, so that kernels may read and write whole words."""
 
 
+_OPTIONS: Final = {
+    "nogil": True,
+    "cache": True,
+    "error_model": "numpy",
+    # Kernels do not count references to arrays, which is ten times faster where small kernels call
+    # each other, and so they cannot make arrays: whoever calls brings all the room they need.
+    "_nrt": False,
+}
+
+
 def kernel(function: Function) -> Function:
     """Compile on first call; no exceptions, no interpreter, no bounds checks inside."""
-    compiled = njit(nogil=True, cache=True, error_model="numpy")(function)
-    return cast("Function", compiled)
+    return cast("Function", njit(**_OPTIONS)(function))
 
 
 def inlined(function: Function) -> Function:
     """A kernel small enough to be copied into its callers by the compiler."""
-    compiled = njit(nogil=True, cache=True, error_model="numpy", forceinline=True)(function)
-    return cast("Function", compiled)
+    return cast("Function", njit(**_OPTIONS, forceinline=True)(function))
 
 
 class Buffer(NamedTuple):

@@ -100,7 +100,7 @@ _WIRE_MASK: Final = (1 << WIRE_BITS) - 1
 _CELL_MASK: Final = (1 << CELL_BITS) - 1
 _NODE_MASK: Final = (1 << NODE_BITS) - 1
 _LAST_63: Final = (1 << 63) - 1
-_BASE, _STRIDE, _CAPACITY, _COUNT = range(4)
+_BASE, _STRIDE, _CAPACITY, _COUNT, _MARK, _SHAPE = range(6)
 _END, _NODE, _TABLE, _CELLS, _NUMBER, _GROUP, _SAVED = range(7)
 
 
@@ -125,7 +125,7 @@ def _scalar(operation: int, value: int) -> int:
     """The cell of a varint or a 32-bit number."""
     if operation == _BOOL:
         return int(value != 0)
-    if operation in {_INT32, _SFIXED32}:
+    if operation in (_INT32, _SFIXED32):
         return int(np.int64(np.int32(value)))
     if operation == _UINT32:
         return value & 0xFFFFFFFF
@@ -152,13 +152,14 @@ def _packed_is_whole(data: Bytes, position: int, end: int, wire_type: int) -> bo
 
 
 @kernel
-def _walk(
+def _walk(  # noqa: PLR0917 - kernels have no keyword arguments
     buffer: Buffer,
     bounds: Ints,
     plan: Ints,
     shape: Ints,
     cells: Ints,
     faults: Ints,
+    stack: Ints,
     first: int,
 ) -> tuple[int, int, int]:
     """Walk messages from ``first`` on.
@@ -167,9 +168,11 @@ def _walk(
         buffer: all messages.
         bounds: start and end of each message.
         plan: instructions by node and field.
-        shape: of each table where it begins in ``cells``, cells per row, rows of room, rows so far.
+        shape: of each table where it begins in ``cells``, cells per row, rows of room, rows so far,
+            rows before this message.
         cells: room for all tables; the first cells are a row that nobody reads.
         faults: of malformed messages: index, reason, offset.
+        stack: room for what encloses the message that is walked.
         first: the message to begin with.
 
     Returns:
@@ -177,15 +180,13 @@ def _walk(
         and how many faults were written.
     """
     data, words, _ = buffer
-    stack = np.empty((MAX_DEPTH + 1, _SAVED), np.int64)
-    marks = np.empty(len(shape), np.int64)
     found = 0
     for message in range(first, len(bounds)):
         start = bounds[message, 0]
         end = bounds[message, 1]
         budget = FREE_CELLS + CELLS_PER_BYTE * (end - start)
         for table in range(len(shape)):
-            marks[table] = shape[table, _COUNT]
+            shape[table, _MARK] = shape[table, _COUNT]
         position = start
         node = 1
         table = -1
@@ -363,7 +364,7 @@ def _walk(
                 table = inner
         if fault != 0 or full >= 0:
             for table in range(len(shape)):
-                shape[table, _COUNT] = marks[table]
+                shape[table, _COUNT] = shape[table, _MARK]
         if full >= 0:
             return message, full, found
         if fault != 0:
@@ -454,10 +455,11 @@ class Format:
         shape, cells = self._room(buffer.size)
         faults = np.empty((len(messages), 3), np.int64)
         refused: list[Refusal] = []
+        stack = np.empty((MAX_DEPTH + 1, _SAVED), np.int64)
         message = 0
         while True:
             message, full, found = _walk(
-                buffer, bounds, self._plan.instructions, shape, cells, faults, message
+                buffer, bounds, self._plan.instructions, shape, cells, faults, stack, message
             )
             refused += (
                 Refusal(int(index), REASONS[int(reason)], int(offset), whole=True)
@@ -471,7 +473,7 @@ class Format:
 
     def _room(self, size: int) -> tuple[Ints, Ints]:
         """Tables of the size that messages of this format have needed before."""
-        shape = np.zeros((len(self._strides), 4), np.int64)
+        shape = np.zeros((len(self._strides), _SHAPE), np.int64)
         shape[:, _STRIDE] = self._strides
         shape[:, _CAPACITY] = [16 + int(density * size) for density in self._density]
         return shape, _laid_out(shape)
@@ -489,7 +491,7 @@ class Format:
         for name, names, part in zip(
             self._plan.tables, self._plan.cells, shape.tolist(), strict=True
         ):
-            base, stride, _, count = part
+            base, stride, count = part[_BASE], part[_STRIDE], part[_COUNT]
             tables[name] = Rows(cells[base : base + count * stride].reshape(count, stride), names)
         return tables
 
