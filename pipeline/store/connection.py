@@ -124,7 +124,7 @@ class Database:
                 raise
 
     def checkpoint(self, *, force: bool = False) -> bool:
-        """Make what was committed durable in the file; DuckLake's commits are.
+        """Fold the write-ahead log into the file, and free what was deleted; DuckLake has no log.
 
         DuckDB cannot while another transaction runs: then False, or, with ``force``, readers that
         come meanwhile wait until those that run have ended.

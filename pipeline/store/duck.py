@@ -8,7 +8,7 @@ import polars as pl
 import pyarrow as pa
 
 from pipeline.model.messages import Partition, Positions
-from pipeline.store import reader, units as analysis
+from pipeline.store import reader, retention, units as analysis
 from pipeline.store.connection import connect
 from pipeline.store.port import Unit
 from pipeline.store.schema import migrate
@@ -41,9 +41,9 @@ class DuckStore:
         """Checkpoint and let go. Idempotent."""
         self._database.close()
 
-    def checkpoint(self) -> None:
-        """Fold what was committed into its final place."""
-        self._database.checkpoint()
+    def checkpoint(self, *, force: bool = False) -> bool:
+        """Fold what was committed into its final place; True when that was done."""
+        return self._database.checkpoint(force=force)
 
     def positions(self) -> dict[Partition, int]:
         """For each partition the offset of the first message that is not in the store."""
@@ -91,6 +91,10 @@ class DuckStore:
     def merge(self, unit: Unit) -> None:
         """Sum the derived rows of all units inside ``unit`` into one."""
         analysis.merge(self._database, unit)
+
+    def retire(self, *, now: int) -> dict[str, int]:
+        """Delete what is past its age at ``now``; how many rows, by table."""
+        return retention.retire(self._database, self.settings, now=now)
 
     def ask(self, question: str, /, **parameters: object) -> pl.DataFrame:
         """Answer a named question: the file ``queries/<question>.sql``, with its parameters."""

@@ -35,10 +35,11 @@ class Store(Protocol):
     def close(self) -> None:
         """Checkpoint and let go. Idempotent."""
 
-    def checkpoint(self) -> None:
-        """Fold what was committed into its final place, so that the next start is quick.
+    def checkpoint(self, *, force: bool = False) -> bool:
+        """Fold what was committed into its final place, so that space is used again.
 
-        Commits survive a crash without it. It may take a second, and writers wait meanwhile.
+        Commits survive a crash without it. Writers wait meanwhile. False when a reader was in the
+        way; with ``force``, readers that come meanwhile wait until those before them have ended.
         """
 
     def positions(self) -> dict[Partition, int]:
@@ -101,6 +102,13 @@ class Store(Protocol):
 
     def merge(self, unit: Unit) -> None:
         """Sum the derived rows of all units inside ``unit`` into one; nothing in it is dirty."""
+
+    def retire(self, *, now: int) -> dict[str, int]:
+        """Delete what is past its age at ``now`` (Unix nanoseconds); how many rows, by table.
+
+        Raw rows leave by clean units, oldest first, and traces leave whole, so that what stays can
+        still be recomputed exactly. Rows that come later to a trace that left are a new trace.
+        """
 
     def ask(self, question: str, /, **parameters: object) -> pl.DataFrame:
         """Answer a named question: the file ``queries/<question>.sql``, with its parameters.

@@ -80,6 +80,9 @@ def notice(database: Database, slices: Sequence[int], links: pl.DataFrame) -> No
             "UPDATE slices SET noticed = true WHERE slice IN (SELECT unnest($slices::BIGINT[]))",
             seen,
         )
+        kept = _numbers(session, "SELECT slice FROM slices")
+        # a home whose raw rows are past their age is not recomputed: its numbers are final
+        added = added.filter(pl.col("home").is_in(kept))
         own = pl.DataFrame({"slice": slices, "cause": slices}, schema=_MARK)
         homes = added.select(slice="home", cause="slice")
         session.insert("dirty_slices", pl.concat([own, homes]).to_arrow())
@@ -159,6 +162,10 @@ def _become(session: Session, units: Sequence[Unit]) -> None:
         found = ", ".join(f"{low}-{high}" for low, high in across[:3])
         allowed = "ranges that neither overlap nor cut another unit in two"
         raise InvalidInput("units", found=found, allowed=allowed)
+    kept = f"SELECT count(*) FROM slices WHERE {_IN_WANTED}"  # noqa: S608
+    ((slices,),) = session.rows(kept, _wanted(units))
+    if slices != sum(unit.high - unit.low + 1 for unit in units):
+        raise StoreBusy("raw rows of these units passed their age meanwhile; read the units again")
     session.run(
         f"DELETE FROM units WHERE EXISTS (SELECT 1 FROM {_WANTED} w"  # noqa: S608
         " WHERE units.low >= w.low AND units.high <= w.high)",

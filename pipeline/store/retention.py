@@ -1,0 +1,117 @@
+"""Deleting what is past its age, so that what stays can still be recomputed exactly.
+
+A trace leaves whole. When the raw rows of its home go, its rows in younger slices go too, so that
+no kept slice holds half a trace whose other half is gone. Only clean units leave, oldest first, and
+their derived rows stay until these are past their own, longer age.
+"""
+
+from typing import Final
+
+from pipeline.model.tables import ACCESS_LOGS, EDGE_MINUTES, NODE_MINUTES, QUARANTINE, RAW, SPANS
+from pipeline.store.connection import Database, Session
+from pipeline.store.settings import StoreSettings
+
+SECOND: Final = 1_000_000_000
+
+
+_LAST_TO_LEAVE: Final = """
+WITH young AS (
+    SELECT min(slice) AS slice FROM slices WHERE written_at >= make_timestamp_ns($before)
+), busy AS (
+    SELECT min(slice) AS slice FROM (
+        SELECT slice FROM dirty_slices UNION ALL SELECT slice FROM slices WHERE NOT noticed
+    )
+)
+SELECT max(u.high) FROM units u, young, busy
+WHERE u.high < coalesce(young.slice, 9223372036854775807)
+  AND u.high < coalesce(busy.slice, 9223372036854775807)
+"""
+"""The last slice of the last clean unit whose rows all arrived before a time."""
+
+_TORN: Final = {
+    SPANS.name: "(trace_id_high, trace_id_low) IN (SELECT (trace_id_high, trace_id_low)",
+    ACCESS_LOGS.name: "request_id IN (SELECT request_id",
+}
+"""How the rows of one trace are known, in the tables that are analysed by trace."""
+
+
+def retire(database: Database, settings: StoreSettings, *, now: int) -> dict[str, int]:
+    """Delete what is past its age at ``now``, Unix nanoseconds, in one transaction per kind.
+
+    Returns:
+        How many rows were deleted, by table.
+
+
+    Raises:
+        StoreBusy: another process wrote the same rows meanwhile; the next run tries again.
+    """
+    rows: dict[str, int] = {}
+    with database.transaction() as session:
+        rows |= _retire_raw(session, before=_past(now, settings.raw_age_seconds))
+    with database.transaction() as session:
+        rows |= _retire_derived(session, before=_past(now, settings.derived_age_seconds))
+    with database.transaction() as session:
+        age = _past(now, settings.quarantine_age_seconds)
+        rows[QUARANTINE.name] = _retire_quarantine(
+            session, before=age, keep=settings.quarantine_rows
+        )
+    return {name: count for name, count in rows.items() if count}
+
+
+def _past(now: int, seconds: float) -> int:
+    return max(0, now - round(seconds * SECOND))
+
+
+def _retire_raw(session: Session, *, before: int) -> dict[str, int]:
+    ((last,),) = session.rows(_LAST_TO_LEAVE, {"before": before})
+    if last is None:
+        return {}
+    leaving = {"last": last}
+    torn = {name: _delete(session, name, _torn(name, key), leaving) for name, key in _TORN.items()}
+    rows = {
+        table.name: _delete(session, table.name, "slice <= $last", leaving)
+        + torn.get(table.name, 0)
+        for table in RAW
+    }
+    for forgotten in ("slices WHERE slice", "slice_links WHERE home", "units WHERE high"):
+        session.run(f"DELETE FROM {forgotten} <= $last", leaving)  # noqa: S608
+    return rows
+
+
+def _torn(table: str, key: str) -> str:
+    """Rows in slices that stay, of traces whose home leaves."""
+    younger = "slice IN (SELECT slice FROM slice_links WHERE home <= $last AND slice > $last)"
+    return f"{younger} AND {key} FROM {table} WHERE slice <= $last)"
+
+
+def _retire_derived(session: Session, *, before: int) -> dict[str, int]:
+    old = "minute < make_timestamp_ns($before)"
+    rows = {
+        table.name: _delete(session, table.name, old, {"before": before})
+        for table in (EDGE_MINUTES, NODE_MINUTES)
+    }
+    # a name is of use as long as there is a minute that may need it
+    unused = (
+        "slice < (SELECT min(slice) FROM (SELECT slice FROM edge_minutes UNION ALL"
+        " SELECT slice FROM node_minutes UNION ALL SELECT low FROM units))"
+    )
+    return rows | {"aliases": _delete(session, "aliases", unused, {})}
+
+
+def _retire_quarantine(session: Session, *, before: int, keep: int) -> int:
+    arrival = "coalesce(epoch_ns(received_at), 0)"
+    old = _delete(session, QUARANTINE.name, f"{arrival} < $before", {"before": before})
+    too_many = session.rows(
+        f"SELECT {arrival} FROM quarantine ORDER BY 1 DESC LIMIT 1 OFFSET $keep",  # noqa: S608
+        {"keep": keep},
+    )
+    if not too_many:
+        return old
+    # of several that came at one moment none stays rather than one too many
+    return old + _delete(session, QUARANTINE.name, f"{arrival} <= $last", {"last": too_many[0][0]})
+
+
+def _delete(session: Session, table: str, which: str, parameters: dict[str, object]) -> int:
+    """Delete rows and say how many."""
+    ((count,),) = session.rows(f"DELETE FROM {table} WHERE {which}", parameters)  # noqa: S608
+    return int(count)
