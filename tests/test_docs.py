@@ -1,0 +1,83 @@
+"""What can be set, called or run is documented, or this fails."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from api.cli import COMMANDS, _parsers
+from api.settings import declared
+from tests.api.conftest import app, http, ledger, mesh, mesh_directory  # noqa: F401 - fixtures
+
+DOCS = Path(__file__).parents[1] / "docs"
+LONGEST = {"pipeline/decode/wire.py": 700}
+"""Lines of modules that may be longer than 450: a compiled walk is one long loop by nature."""
+
+MARKER = "<!-- settings: written by make golden -->"
+
+
+def settings_table():
+    """The table of all settings, as `docs/settings.md` shows it."""
+    lines = ["| key | flag | variable | default | meaning |", "|---|---|---|---|---|"]
+    for one in declared():
+        flag = f"`{one.flag}`" if one.flag else ""
+        # how many processors there are is this machine's business
+        default = "processors, at most 4" if one.key == "store_threads" else one.default
+        shown = f"`{default}`" if default else ""
+        meaning = str(one.field.description).replace("|", "\\|")
+        lines.append(f"| `{one.key}` | {flag} | `{one.variable}` | {shown} | {meaning} |")
+    return "\n".join(lines) + "\n"
+
+
+def test_every_setting_is_documented(request):
+    page = DOCS / "settings.md"
+    before, marker, table = page.read_text().partition(MARKER)
+    assert marker
+    if request.config.getoption("--update-golden"):
+        page.write_text(f"{before}{marker}\n\n{settings_table()}")
+        return
+    assert table.strip() == settings_table().strip(), "run make golden"
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_is_documented(command):
+    assert re.search(rf"^## `meshweir {command}\b", (DOCS / "cli.md").read_text(), re.MULTILINE)
+
+
+def test_every_option_that_is_no_setting_is_documented():
+    text = (DOCS / "cli.md").read_text() + (DOCS / "settings.md").read_text()
+    _, commands = _parsers()
+    for name, parser in commands.items():
+        for option in parser._option_string_actions:
+            if option.startswith("--") and option != "--help":
+                assert f"`{option}" in text, f"meshweir {name} {option}"
+
+
+def test_every_route_and_parameter_is_documented(app):  # noqa: F811 - a fixture
+    text = (DOCS / "api.md").read_text()
+    for path, operations in app.openapi()["paths"].items():
+        section = text.partition(f"`GET {path}`")[2].partition("\n### ")[0]
+        assert section, path
+        for parameter in operations["get"].get("parameters", []):
+            if parameter["in"] == "query":
+                assert f"`{parameter['name']}" in section, f"{path}: {parameter['name']}"
+
+
+def test_every_metric_is_documented(http):  # noqa: F811 - a fixture
+    text = (DOCS / "api.md").read_text()
+    for line in http.get("/metrics").text.splitlines():
+        if line.startswith("# TYPE "):
+            assert f"`{line.split()[2]}`" in text
+
+
+def test_modules_stay_short():
+    packages = ("api", "collectors", "pipeline")
+    root = Path(__file__).parents[1]
+    long = {
+        str(path.relative_to(root)): lines
+        for package in packages
+        for path in (root / package).rglob("*.py")
+        if (lines := len(path.read_text().splitlines()))
+        > LONGEST.get(str(path.relative_to(root)), 450)
+    }
+    assert not long
