@@ -183,18 +183,28 @@ def _together(due: list[tuple[Unit, int]], rows: Mapping[int, int]) -> list[list
 
 
 def _mergeable(units: list[Unit]) -> list[Unit]:
-    """Runs of ``FAN_IN`` neighbouring units of one size."""
+    """Runs of ``FAN_IN`` neighbouring units of about one size, as ranges to merge."""
     merged = []
     run: list[Unit] = []
     for unit in units:
-        size = unit.high - unit.low + 1
-        if size >= LARGEST_UNIT:
+        if run and (run[-1].high + 1 != unit.low or _rank(unit) != _rank(run[0])):
             run = []
-            continue
-        if run and (run[-1].high + 1 != unit.low or size > 2 * (run[0].high - run[0].low + 1)):
-            run = []
-        run.append(unit)
+        if _size(unit) < LARGEST_UNIT:
+            run.append(unit)
         if len(run) == FAN_IN:
             merged.append(Unit(run[0].low, run[-1].high))
             run = []
     return merged
+
+
+def _size(unit: Unit) -> int:
+    return unit.high - unit.low + 1
+
+
+def _rank(unit: Unit) -> int:
+    """0 for 1 to 7 slices, 1 for 8 to 63, and so on."""
+    rank, size = 0, _size(unit)
+    while size >= FAN_IN:
+        size //= FAN_IN
+        rank += 1
+    return rank
