@@ -29,6 +29,44 @@ def _hashes(source: Buffer, slices: Ints, seed: int, hashes: Ints) -> None:
         hashes[index] = _hash(source, slices[index], seed)
 
 
+def distinct(source: Buffer, slices: Ints) -> tuple[Ints, Ints]:
+    """Which slices hold different bytes.
+
+    Returns:
+        the positions of the first slice of each kind, and for each slice the number of its kind.
+    """
+    slices = np.ascontiguousarray(slices)
+    table = np.full(1 << max(4, (2 * len(slices)).bit_length()), -1, np.int64)
+    places = np.empty(len(slices), np.int64)
+    kinds = np.empty(len(slices), np.int64)
+    found = _distinct(source, slices, hashes_of(source, slices), table, places, kinds)
+    return places[:found], kinds
+
+
+@kernel
+def _distinct(
+    source: Buffer, slices: Ints, hashes: Ints, table: Ints, places: Ints, kinds: Ints
+) -> int:
+    """Number the slices by their bytes; returns how many kinds there are."""
+    found = 0
+    mask = len(table) - 1
+    for index in range(len(slices)):
+        spot = hashes[index] & mask
+        while table[spot] >= 0:
+            place = places[table[spot]]
+            if hashes[place] == hashes[index] and same(
+                source, slices[place], source, slices[index]
+            ):
+                break
+            spot = (spot + 1) & mask
+        if table[spot] < 0:
+            table[spot] = found
+            places[found] = index
+            found += 1
+        kinds[index] = table[spot]
+    return found
+
+
 @inlined
 def _hash(source: Buffer, slice_: int, seed: int) -> int:
     begin = slice_ >> OFFSET_BITS
