@@ -8,6 +8,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 from collectors.room import Claim, Room
@@ -121,7 +122,7 @@ class Intake:
                     admission = await self._admit(channel.format, value)
                     records = admission.records + admission.rejected
                     if admission.records:
-                        await self._publish(channel, admission)
+                        await self._publish(channel, admission, size)
             except Transient as error:
                 if time.monotonic() + error.retry_after >= give_up:
                     return self._refused(channel, records, size, error)
@@ -141,14 +142,31 @@ class Intake:
             return admit(format_name, value, self._masked)
         return await asyncio.to_thread(admit, format_name, value, self._masked)
 
-    async def _publish(self, channel: Channel, admission: Admission) -> None:
+    async def _publish(self, channel: Channel, admission: Admission, size: int) -> None:
         headers = {
             FORMAT_HEADER: channel.format,
             SOURCE_HEADER: channel.source,
             RECEIVED_AT_HEADER: str(self._clock()),
             RECORDS_HEADER: str(admission.records),
         }
-        await self._bus.publish(channel.topic, admission.body, headers)
+        publishing = asyncio.ensure_future(
+            self._bus.publish(channel.topic, admission.body, headers)
+        )
+        try:
+            await asyncio.shield(publishing)
+        except asyncio.CancelledError:
+            # the sender went away; the bus has the message all the same, so it must be counted
+            publishing.add_done_callback(partial(self._count_alone, channel, admission, size))
+            raise
+
+    def _count_alone(
+        self, channel: Channel, admission: Admission, size: int, publishing: asyncio.Future[int]
+    ) -> None:
+        error = None if publishing.cancelled() else publishing.exception()
+        if isinstance(error, MeshweirError):
+            self._refused(channel, admission.records + admission.rejected, size, error)
+        else:
+            self._taken(channel, admission, size)
 
     def _taken(self, channel: Channel, admission: Admission, size: int) -> Receipt:
         count, flow = self._ledger.count, channel.flow

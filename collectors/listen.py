@@ -58,7 +58,7 @@ def split_address(address: str, *, field: str) -> tuple[str, int]:
 
 
 def bind(host: str, port: int, *, field: str) -> socket.socket:
-    """A socket bound to an address; raises InvalidInput when it cannot be had."""
+    """A socket that listens on an address; raises InvalidInput when it cannot be had."""
     try:
         family, kind, protocol, _, where = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
@@ -69,6 +69,7 @@ def bind(host: str, port: int, *, field: str) -> socket.socket:
     try:
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         bound.bind(where)
+        bound.listen(BACKLOG)
     except OSError as error:
         bound.close()
         raise cannot_listen(field, host, port, error.strerror or str(error)) from error

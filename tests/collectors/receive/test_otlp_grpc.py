@@ -107,3 +107,16 @@ async def test_many_calls_at_once_on_one_connection(tmp_path: Path) -> None:
         export = channel.unary_unary(EXPORT)
         await asyncio.gather(*(export(traces(n % 5).SerializeToString()) for n in range(300)))
         assert at.count("otlp_grpc", "spans", Outcome.ACCEPTED) == sum(n % 5 for n in range(300))
+
+
+async def test_a_caller_that_gave_up_waiting_is_counted_all_the_same(tmp_path: Path) -> None:
+    async with running(tmp_path) as at, grpc.aio.insecure_channel(at.grpc) as channel:
+        at.bus.gate.clear()
+        with pytest.raises(grpc.aio.AioRpcError) as late:
+            await channel.unary_unary(EXPORT)(traces(3).SerializeToString(), timeout=0.3)
+        assert late.value.code() == grpc.StatusCode.DEADLINE_EXCEEDED
+        at.bus.gate.set()
+        while at.count("otlp_grpc", "spans", Outcome.ACCEPTED) < 3:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+        assert len(await at.messages(OTLP_SPANS)) == 1
+        assert at.count("otlp_grpc", "spans", Outcome.RECEIVED) == 3
