@@ -246,7 +246,8 @@ class EmbeddedBus:
         if publications or (not work and self._log.has_work(self._keeping)):
             self._commit(publications)
         if self._log.touched_bytes > _TOUCHED_BYTES:
-            self._reopen()
+            with contextlib.suppress(Transient):
+                self._log.let_go()
 
     def _note(self, positions: Positions) -> int | Transient:
         try:
@@ -261,19 +262,16 @@ class EmbeddedBus:
             results = self._log.commit([item.entry for item in publications], self._keeping)
         except Transient as error:
             results = [error] * len(publications)
-            # after a failed sync LMDB may refuse everything until it is opened again
-            self._reopen()
+            # after a failed sync LMDB may refuse everything until it is opened again; when that
+            # fails too, the next group finds the log closed and is refused, and it is tried again
+            with contextlib.suppress(Transient):
+                self._log.reopen()
         with self._waiting_lock:
             self._waiting_bytes -= sum(item.size for item in publications)
         with self._committed:
             self._commits += 1
             self._committed.notify_all()
         _tell(publications, results)
-
-    def _reopen(self) -> None:
-        # when this fails, the next group finds the log closed and is refused, and it is tried again
-        with contextlib.suppress(Transient):
-            self._log.reopen()
 
     def _refuse_the_rest(self) -> None:
         gone = BusUnavailable("the bus is stopped", retry_after=self._settings.retry_after_seconds)

@@ -131,8 +131,14 @@ class Log:
             self._lock_file.close()
             self._lock_file = None
 
+    def let_go(self) -> None:
+        """Give back the memory of pages that were touched, unless somebody is reading."""
+        if self._use.acquire(blocking=False):
+            self._use.release()
+            self.reopen()
+
     def reopen(self) -> None:
-        """Open the environment again: after a failure LMDB does not outlive, or to let pages go."""
+        """Open the environment again; after a failure LMDB refuses to go on without that."""
         consumed = {Partition(topic): mark.consumed for topic, mark in self._marks.items()}
         with self._use:
             self._close_environment()
