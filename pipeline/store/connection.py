@@ -123,21 +123,6 @@ class Database:
                 _roll_back(session)
                 raise
 
-    def checkpoint(self, *, force: bool = False) -> bool:
-        """Fold the write-ahead log into the file, and free what was deleted; DuckLake has no log.
-
-        DuckDB cannot while another transaction runs: then False, or, with ``force``, readers that
-        come meanwhile wait until those that run have ended.
-        """
-        if self.backend is not Backend.FILE:
-            return True
-        with self._writing, self.session() as session:
-            try:
-                session.run(f"{'FORCE ' if force else ''}CHECKPOINT {CATALOG}")
-            except duckdb.TransactionException:
-                return False
-        return True
-
     def close(self) -> None:
         """Checkpoint and let go; idempotent."""
         with self._writing, self._opening:
@@ -196,11 +181,11 @@ def _quoted(path: Path) -> str:
 
 
 def _attach_file(connection: duckdb.DuckDBPyConnection, path: Path) -> None:
+    options = f"STORAGE_VERSION '{STORAGE_VERSION}', ROW_GROUP_SIZE {ROW_GROUP_ROWS}"
+    if not path.exists():
+        options += f", BLOCK_SIZE {BLOCK_BYTES}"
     try:
-        connection.execute(
-            f"ATTACH {_quoted(path)} AS {CATALOG} (STORAGE_VERSION '{STORAGE_VERSION}',"
-            f" ROW_GROUP_SIZE {ROW_GROUP_ROWS}, BLOCK_SIZE {BLOCK_BYTES})"
-        )
+        connection.execute(f"ATTACH {_quoted(path)} AS {CATALOG} ({options})")
     except duckdb.Error as error:
         raise _refused(path, error) from error
 
@@ -239,7 +224,7 @@ def _refused(path: Path, error: duckdb.Error) -> MeshweirError:
     """Why a store could not be attached, and what to do."""
     text = str(error)
     holder = re.search(r"lock is held in (.+?)(?: by user .*?)?\. See", text, re.DOTALL)
-    if holder or "lock" in text.lower() or "already attached" in text:
+    if holder or "Could not set lock" in text or "already attached" in text:
         who = f" by {holder[1]}" if holder else ""
         return StoreBusy(
             f"the store {path} is in use{who}; stop that process, ask it over its API, or choose"

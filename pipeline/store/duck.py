@@ -31,7 +31,6 @@ class DuckStore:
         self._database = connect(directory, settings)
         try:
             migrate(self._database)
-            self._database.checkpoint()
         except BaseException:
             self._database.close()
             raise
@@ -40,10 +39,6 @@ class DuckStore:
     def close(self) -> None:
         """Checkpoint and let go. Idempotent."""
         self._database.close()
-
-    def checkpoint(self, *, force: bool = False) -> bool:
-        """Fold what was committed into its final place; True when that was done."""
-        return self._database.checkpoint(force=force)
 
     def positions(self) -> dict[Partition, int]:
         """For each partition the offset of the first message that is not in the store."""

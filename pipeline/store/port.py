@@ -35,13 +35,6 @@ class Store(Protocol):
     def close(self) -> None:
         """Checkpoint and let go. Idempotent."""
 
-    def checkpoint(self, *, force: bool = False) -> bool:
-        """Fold what was committed into its final place, so that space is used again.
-
-        Commits survive a crash without it. Writers wait meanwhile. False when a reader was in the
-        way; with ``force``, readers that come meanwhile wait until those before them have ended.
-        """
-
     def positions(self) -> dict[Partition, int]:
         """For each partition the offset of the first message that is not in the store."""
 

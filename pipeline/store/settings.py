@@ -35,10 +35,6 @@ class StoreSettings(BaseModel):
         default_factory=lambda: min(os.cpu_count() or 1, 4),
         description="Threads DuckDB may use at once.",
     )
-    checkpoint_seconds: Annotated[float, Field(gt=0)] = Field(
-        default=5.0,
-        description="Time between checkpoints of the DuckDB file.",
-    )
     time_limit_seconds: Annotated[float, Field(gt=0)] = Field(
         default=30.0, description="Time after which a question is interrupted."
     )

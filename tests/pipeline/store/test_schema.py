@@ -1,0 +1,89 @@
+"""The tables of the store are those of the model, and versions are told apart."""
+
+from pathlib import Path
+
+import pytest
+
+from pipeline.errors import StoreIncompatible
+from pipeline.model.tables import DUCKDB, RAW
+from pipeline.store import StoreSettings, open_store, schema
+from pipeline.store.connection import CATALOG, Database, connect
+
+COLUMNS = """
+SELECT table_name, column_name, data_type FROM duckdb_columns()
+WHERE database_name = $catalog AND table_name <> 'requests' AND schema_name = 'main'
+ORDER BY table_name, column_index
+"""
+
+
+def columns(database: Database) -> list[tuple[str, str, str]]:
+    with database.session() as session:
+        return session.rows(COLUMNS, {"catalog": CATALOG})
+
+
+def test_every_table_of_the_model_is_there_with_its_types(tmp_path: Path) -> None:
+    open_store(tmp_path).close()
+    database = connect(tmp_path, StoreSettings())
+    found = [row for row in columns(database) if row[0] != "schema_migrations"]
+    database.close()
+    wanted = [
+        (table.name, column.name, DUCKDB[column.kind])
+        for table in schema.tables()
+        for column in schema.columns_of(table)
+    ]
+    assert found == sorted(wanted, key=lambda row: row[0])
+
+
+def test_raw_tables_begin_with_their_slice() -> None:
+    assert [schema.columns_of(table)[0].name for table in RAW] == ["slice"] * len(RAW)
+
+
+def test_a_newer_store_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    newer = schema.Migration(schema.MIGRATIONS[-1].number + 1, "from the future", lambda _: [])
+    with monkeypatch.context() as future:
+        future.setattr(schema, "MIGRATIONS", (*schema.MIGRATIONS, newer))
+        open_store(tmp_path).close()
+    with pytest.raises(StoreIncompatible, match=rf"version {newer.number}.*upgrade the program"):
+        open_store(tmp_path)
+
+
+def test_an_older_store_goes_through_the_steps_it_has_not_seen(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    open_store(tmp_path).close()
+    count_on = "UPDATE counters SET value = value + 1 WHERE name = 'mended'"
+    steps = (
+        schema.Migration(2, "count", lambda _: ["INSERT INTO counters VALUES ('mended', 1)"]),
+        schema.Migration(3, "count on", lambda _: [count_on]),
+    )
+    monkeypatch.setattr(schema, "MIGRATIONS", (*schema.MIGRATIONS, *steps))
+    for _ in range(2):
+        open_store(tmp_path).close()
+    database = connect(tmp_path, StoreSettings())
+    with database.session() as session:
+        assert session.rows("SELECT value FROM counters WHERE name = 'mended'") == [(2,)]
+        versions = session.rows("SELECT version, name FROM schema_migrations ORDER BY version")
+    database.close()
+    assert versions == [(1, "make every table"), (2, "count"), (3, "count on")]
+
+
+def test_a_step_that_fails_leaves_the_store_as_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    open_store(tmp_path).close()
+    broken = schema.Migration(2, "drop what is there", lambda _: ["DROP TABLE slices", "no sql"])
+    with monkeypatch.context() as once:
+        once.setattr(schema, "MIGRATIONS", (*schema.MIGRATIONS, broken))
+        with pytest.raises(Exception, match="syntax error"):
+            open_store(tmp_path)
+    open_store(tmp_path).close()
+
+
+def test_a_store_with_other_columns_is_refused(tmp_path: Path) -> None:
+    open_store(tmp_path).close()
+    database = connect(tmp_path, StoreSettings())
+    with database.transaction() as session:
+        session.run("ALTER TABLE logs DROP COLUMN flags")
+    database.close()
+    with pytest.raises(StoreIncompatible, match=r"columns of logs.*flags"):
+        open_store(tmp_path)
