@@ -8,10 +8,13 @@ their derived rows stay until these are past their own, longer age.
 from typing import Final
 
 from pipeline.model.tables import ACCESS_LOGS, EDGE_MINUTES, NODE_MINUTES, QUARANTINE, RAW, SPANS
-from pipeline.store.connection import Database, Session
-from pipeline.store.settings import StoreSettings
+from pipeline.store.connection import CATALOG, Database, Session
+from pipeline.store.settings import Backend, StoreSettings
 
 SECOND: Final = 1_000_000_000
+
+SNAPSHOT_AGE_SECONDS: Final = 3600.0
+"""How long DuckLake keeps what was replaced or deleted, for readers that still look at it."""
 
 
 _LAST_TO_LEAVE: Final = """
@@ -55,7 +58,19 @@ def retire(database: Database, settings: StoreSettings, *, now: int) -> dict[str
         rows[QUARANTINE.name] = _retire_quarantine(
             session, before=age, keep=settings.quarantine_rows
         )
+    if database.backend is Backend.DUCKLAKE:
+        _tidy_lake(database, before=_past(now, SNAPSHOT_AGE_SECONDS))
     return {name: count for name, count in rows.items() if count}
+
+
+def _tidy_lake(database: Database, *, before: int) -> None:
+    """Merge small Parquet files, and delete the files that no young snapshot needs."""
+    older = "older_than => make_timestamp($before::BIGINT)::TIMESTAMPTZ"
+    moment = {"before": before // 1_000}
+    with database.session() as session:
+        session.run(f"CALL ducklake_merge_adjacent_files('{CATALOG}')")
+        session.run(f"CALL ducklake_expire_snapshots('{CATALOG}', {older})", moment)
+        session.run(f"CALL ducklake_cleanup_old_files('{CATALOG}', {older})", moment)
 
 
 def _past(now: int, seconds: float) -> int:

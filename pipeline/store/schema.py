@@ -117,7 +117,9 @@ class Migration(NamedTuple):
 
 def _everything(backend: Backend) -> list[str]:
     made = [create_table(table, backend) for table in tables()]
-    return [*made, "INSERT INTO counters VALUES ('slice', 0)", *views()]
+    options = [f"CALL {CATALOG}.set_option('parquet_compression', 'zstd')"]
+    lake = options if backend is Backend.DUCKLAKE else []
+    return [*lake, *made, "INSERT INTO counters VALUES ('slice', 0)", *views()]
 
 
 def views() -> list[str]:
