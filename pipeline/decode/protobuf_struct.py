@@ -7,7 +7,7 @@ so what they mean is remembered.
 import base64
 import math
 from functools import lru_cache
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 from google.protobuf.message import DecodeError as ProtobufError
 from google.protobuf.struct_pb2 import Struct, Value
@@ -15,8 +15,11 @@ from google.protobuf.wrappers_pb2 import StringValue
 
 Json: TypeAlias = "str | int | float | bool | list[Json] | dict[str, Json] | None"
 
-STRUCT_TYPE = "google.protobuf.Struct"
-STRING_TYPE = "google.protobuf.StringValue"
+LONGEST_REMEMBERED: Final = 4096
+"""Bytes; longer ones are read anew each time, so that memory stays bounded."""
+
+STRUCT_TYPE: Final = "google.protobuf.Struct"
+STRING_TYPE: Final = "google.protobuf.StringValue"
 
 
 class NotAStruct(ValueError):
@@ -31,9 +34,25 @@ def struct_of(data: bytes) -> dict[str, Json]:
         raise NotAStruct(str(problem)) from problem
 
 
-@lru_cache(maxsize=4096)
+def struct_or_raw(data: bytes) -> Json:
+    """The fields of a Struct; the bytes in base64 when they are none."""
+    return _known_struct(data) if len(data) <= LONGEST_REMEMBERED else _struct_or_raw(data)
+
+
 def any_of(type_url: str, data: bytes) -> Json:
     """The value inside an Any: Structs and strings as they are, others as type and base64."""
+    short = len(type_url) + len(data) <= LONGEST_REMEMBERED
+    return _known_any(type_url, data) if short else _any_of(type_url, data)
+
+
+def _struct_or_raw(data: bytes) -> Json:
+    try:
+        return struct_of(data)
+    except NotAStruct:
+        return base64.b64encode(data).decode()
+
+
+def _any_of(type_url: str, data: bytes) -> Json:
     name = type_url.rpartition("/")[2] if "/" in type_url else ""
     try:
         if name == STRUCT_TYPE:
@@ -43,6 +62,10 @@ def any_of(type_url: str, data: bytes) -> Json:
     except (NotAStruct, ProtobufError):
         pass  # it is not what it says it is: kept as the bytes that it is
     return {"type": type_url, "value": base64.b64encode(data).decode()}
+
+
+_known_struct = lru_cache(maxsize=4096)(_struct_or_raw)
+_known_any = lru_cache(maxsize=4096)(_any_of)
 
 
 def _fields(struct: Struct) -> dict[str, Json]:

@@ -18,7 +18,7 @@ from pipeline.model.decoded import Decoded
 from pipeline.model.tables import ACCESS_LOGS, RESOURCES
 from tests.pipeline.decode.otlp_oracle import Row, double, plain_times
 
-LIMIT_NS = 2**63 - 1
+LAST_START, LAST_DURATION = 9_223_372_030, 4_611_686_010
 METHODS = ["GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH"]
 FLAGS = (
     *("LH", "UH", "UT", "LR", "UR", "UF", "UC", "UO", "NR", "DI", "FI", "RL", "UAEX", "RLSE"),
@@ -63,9 +63,14 @@ def _row(origin: Row, common: Row, own: Row) -> Row:
 
 def representable(common: AccessLogCommon) -> bool:
     """Whether all its times fit 64 bits of nanoseconds."""
-    spans = [value for field, value in common.ListFields() if field.name.startswith("time_to_")]
-    spans += [common.start_time, common.duration]
-    return all(abs(nanoseconds(span)) <= LIMIT_NS - 5 * 10**9 for span in spans)
+    if abs(common.start_time.seconds) > LAST_START:
+        return False
+    durations = [
+        getattr(common, field.name)
+        for field in common.DESCRIPTOR.fields
+        if field.name.startswith("time_to_") or field.name == "duration"
+    ]
+    return all(abs(duration.seconds) <= LAST_DURATION for duration in durations)
 
 
 def nanoseconds(span) -> int:
@@ -299,5 +304,5 @@ def decoded_rows(decoded: Decoded) -> list[Row]:
     told = plain_times(decoded.batches[ACCESS_LOGS.name])
     for row in told:
         row["node"] = resources[row.pop("resource_id")]["service_instance_id"] or ""
-        row["attributes"] = json.loads(row["attributes"])
+        row["attributes"] = json.loads(row["attributes"] or "{}")
     return told

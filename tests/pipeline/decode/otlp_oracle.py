@@ -183,7 +183,7 @@ def log_rows(request: ExportLogsServiceRequest) -> Iterator[Row]:
 
 
 def _of_record(record) -> Row:
-    body = any_value(record.body)
+    body, kind = any_value(record.body), record.body.WhichOneof("value")
     high, low = halves(record.trace_id)
     severity = record.severity_number
     return {
@@ -192,7 +192,7 @@ def _of_record(record) -> Row:
         "severity_number": severity if 0 <= severity <= 24 else 0,
         "severity_text": record.severity_text or None,
         "event_name": record.event_name or None,
-        "body": body if body is None or isinstance(body, str) else Json(body),
+        "body": body if kind in {None, "string_value"} else Json(body),
         "trace_id_high": high,
         "trace_id_low": low,
         "span_id": number(record.span_id),
@@ -250,9 +250,9 @@ def plain_times(table: pa.Table) -> list[Row]:
 def _plain(row: Row, resources: Row, scopes: Row) -> Row:
     resource = resources[row.pop("resource_id")]
     scope = scopes[row.pop("scope_id")]
-    row["resource"] = json.loads(resource["attributes"])
-    row["scope"] = (scope["name"], scope["version"], json.loads(scope["attributes"]))
-    row["attributes"] = json.loads(row["attributes"])
+    row["resource"] = json.loads(resource["attributes"] or "{}")
+    row["scope"] = (scope["name"], scope["version"], json.loads(scope["attributes"] or "{}"))
+    row["attributes"] = json.loads(row["attributes"] or "{}")
     if row.get("exemplars") is not None:
         row["exemplars"] = json.loads(row["exemplars"])
     return row
@@ -271,3 +271,15 @@ def comparable(rows: Iterable[Row]) -> list[Row]:
         }
         for row in rows
     ]
+
+
+def with_base64_ids(value: object) -> object:
+    """OTLP JSON as protobuf's own JSON: OTLP writes ids in hex."""
+    if isinstance(value, dict):
+        return {
+            key: base64.b64encode(bytes.fromhex(inner)).decode()
+            if key in {"traceId", "spanId"}
+            else with_base64_ids(inner)
+            for key, inner in value.items()
+        }
+    return [with_base64_ids(item) for item in value] if isinstance(value, list) else value

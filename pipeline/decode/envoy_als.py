@@ -1,0 +1,265 @@
+"""Envoy's access log service: ``StreamAccessLogsMessage`` to rows of ``access_logs``.
+
+Each message stands for itself: whoever took the stream put the stream's identifier, which Envoy
+tells only once, in front of every message. Durations are of the proxy's own clock and may be
+negative; entries whose times no column can hold are refused.
+"""
+
+from collections.abc import Sequence
+from typing import Final
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from pipeline.decode.als_attributes import attributes_of
+from pipeline.decode.als_entries import Entries, entries_of, nanoseconds, words
+from pipeline.decode.als_messages import ADDRESSES, ENVOY_ALS, TIMES
+from pipeline.decode.als_resources import resources_of
+from pipeline.decode.columns import numbers, times
+from pipeline.decode.envoy_words import (
+    HTTP_VERSIONS,
+    REQUEST_METHODS,
+    RESPONSE_FLAGS,
+    TLS_VERSIONS,
+    UNAUTHORIZED,
+)
+from pipeline.decode.kernel import Ints
+from pipeline.decode.parts import Part, first_told
+from pipeline.decode.refusals import with_records
+from pipeline.decode.text import LENGTH_MASK
+from pipeline.model.decoded import Decoded
+from pipeline.model.tables import ACCESS_LOGS, RESOURCES
+
+Truths = NDArray[np.bool_]
+
+LAST_START: Final = 9_223_372_030
+"""Seconds before and after 1970 up to which a time fits 64 bits, whatever its nanos."""
+
+LAST_DURATION: Final = 4_611_686_010
+"""Seconds up to which the difference of two durations fits, too."""
+
+UNREPRESENTABLE: Final = "a time outside the years 1677 to 2262, or a duration over 146 years"
+SOCKET, PIPE, INTERNAL = 1, 2, 3
+NAMED_PORT: Final = 4
+URI, DNS = 1, 2
+TRACEPARENT: Final = r"^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}(-.*)?$"
+QUERY: Final = "(?s)[?#].*"
+GRPC: Final = "application/grpc"
+GRPC_STATUS: Final = "grpc-status"
+
+
+def decode(messages: Sequence[bytes]) -> Decoded:
+    """Decode serialised ``StreamAccessLogsMessage`` messages."""
+    walked = ENVOY_ALS.walk(messages)
+    entries = entries_of(walked)
+    if not len(entries):
+        return Decoded(refused=walked.refused)
+    kept = _representable(entries)
+    ids, resources = resources_of(entries, kept)
+    columns = _common(entries) | _addresses(entries) | _tls(entries) | _http(entries)
+    columns |= {
+        "resource_id": ids,
+        "log_name": _log_names(entries),
+        "attributes": attributes_of(entries),
+    }
+    places = entries.common.column("http") | entries.common.column("tcp")
+    rows = pa.table([columns[name] for name in ACCESS_LOGS.names], ACCESS_LOGS.arrow)
+    return Decoded(
+        {ACCESS_LOGS.name: rows.filter(pa.array(kept)), RESOURCES.name: resources},
+        with_records(walked, entries.common.parents[~kept], places[~kept], UNREPRESENTABLE),
+    )
+
+
+def _log_names(entries: Entries) -> pa.Array:
+    identifiers = Part(entries.walked.rows("identifiers"), len(entries.walked.bounds))
+    return entries.texts(identifiers.column("log_name")[entries.common.parents])
+
+
+def _representable(entries: Entries) -> Truths:
+    common = entries.common
+    fit: Truths = _within(common.column("start_time.seconds"), LAST_START)
+    for name in ("duration", *TIMES.values()):
+        fit &= _within(common.column(f"{name}.seconds"), LAST_DURATION)
+    return fit
+
+
+def _within(values: Ints, limit: int) -> Truths:
+    return (values >= -limit) & (values <= limit)
+
+
+def _common(entries: Entries) -> dict[str, pa.Array]:
+    common = entries.common
+    kind = common.column("log_type")
+    rate = common.column("sample_rate")
+    share = np.ascontiguousarray(rate).view(np.float64)
+    return {
+        "start_time": times(nanoseconds(common, "start_time"), common.present("start_time")),
+        "log_type": numbers(kind, pa.uint8(), (kind >= 0) & (kind <= 255)),
+        "stream_id": entries.texts(common.column("stream_id")),
+        "route_name": entries.texts(common.column("route_name")),
+        "upstream_cluster": entries.texts(common.column("upstream_cluster")),
+        "response_flags": _flags(entries.parts["flags"]),
+        "sample_rate": numbers(rate, pa.float64(), (share > 0) & (share <= 1)),
+    } | _durations(entries)
+
+
+def _durations(entries: Entries) -> dict[str, pa.Array]:
+    common = entries.common
+    told, ended = common.present("duration"), common.present("time_to_last_downstream_tx_byte")
+    first, last = "time_to_first_upstream_tx_byte", "time_to_last_upstream_rx_byte"
+    duration = np.where(
+        told,
+        nanoseconds(common, "duration"),
+        nanoseconds(common, "time_to_last_downstream_tx_byte"),
+    )
+    upstream = nanoseconds(common, last) - nanoseconds(common, first)
+    return {
+        "duration_ns": numbers(duration, pa.int64(), told | ended),
+        "upstream_duration_ns": numbers(
+            upstream, pa.int64(), common.present(first) & common.present(last)
+        ),
+    }
+
+
+def _flags(flags: Part) -> pa.Array:
+    """The short names of the flags that are set, joined in the order of their field numbers."""
+    bits = np.zeros(len(flags), np.int64)
+    for number, name in RESPONSE_FLAGS.items():
+        told = flags.present(name) if number == UNAUTHORIZED else flags.column(name) != 0
+        bits |= told.astype(np.int64) << number
+    known, places = np.unique(bits, return_inverse=True)
+    joined = [
+        ",".join(name for number, name in RESPONSE_FLAGS.items() if one >> number & 1) or None
+        for one in known.tolist()
+    ]
+    return pa.array(joined, pa.string()).take(pa.array(places))
+
+
+def _addresses(entries: Entries) -> dict[str, pa.Array]:
+    columns = {table: _address(entries, table) for table in ADDRESSES.values()}
+    attempts = pa.array(entries.common.column("attempt_count"), pa.int64()).cast(pa.uint32())
+    # no attempt, although a host was reached, is what proxies say that do not count attempts
+    untold = pc.and_(pc.equal(attempts, 0), columns["upstream_remote_address"].is_valid())
+    nothing = pa.scalar(None, pa.uint32())
+    return columns | {"attempt_count": pc.if_else(untold, nothing, attempts)}
+
+
+def _address(entries: Entries, table: str) -> pa.Array:
+    """``ip:port``, ``[ip]:port``, the path of a pipe, or ``envoy://listener/endpoint``."""
+    part = Part(entries.walked.rows(table), len(entries))
+    kind, host = part.case("kind"), entries.texts(part.column("host"))
+    host = pc.if_else(
+        pc.match_substring(host, ":"), pc.binary_join_element_wise("[", host, "]", ""), host
+    )
+    named = pa.array(part.case("port_kind") == NAMED_PORT)
+    port = pc.if_else(
+        named,
+        pc.coalesce(entries.texts(part.column("named_port")), "0"),
+        numbers(part.column("port"), pa.int64()).cast(pa.string()),
+    )
+    listener, endpoint = entries.texts(part.column("listener")), part.column("endpoint")
+    end = pc.coalesce(pc.binary_join_element_wise("/", entries.texts(endpoint), ""), "")
+    internal = pc.binary_join_element_wise("envoy://", pc.coalesce(listener, ""), end, "")
+    nothing = pa.nulls(len(entries), pa.string())
+    return pc.choose(
+        pa.array(kind),
+        nothing,
+        pc.binary_join_element_wise(host, port, ":"),
+        entries.texts(part.column("path")),
+        internal,
+    )
+
+
+def _tls(entries: Entries) -> dict[str, pa.Array]:
+    tls = entries.parts["tls"]
+    return {
+        "tls_version": words(tls.column("version"), TLS_VERSIONS),
+        "tls_sni": entries.texts(tls.column("sni")),
+        "tls_peer_identity": _identity(entries, "peer_names"),
+        "tls_local_identity": _identity(entries, "local_names"),
+    }
+
+
+def _identity(entries: Entries, table: str) -> pa.Array:
+    """The first URI among the names of a certificate, else its first DNS name."""
+    rows = entries.walked.rows(table)
+    owners, names, kind = entries.owners(table), rows.column("name"), rows.column("kind")
+    told = names & LENGTH_MASK > 0
+    first = [
+        first_told(names[here], owners[here], len(entries))
+        for here in (told & (kind == URI), told & (kind == DNS))
+    ]
+    return entries.texts(np.where(first[0] != 0, first[0], first[1]))
+
+
+def _http(entries: Entries) -> dict[str, pa.Array]:
+    """What only HTTP entries tell, and the bytes that both kinds tell."""
+    request, response = entries.parts["requests"], entries.parts["responses"]
+    http = entries.common.present("http")
+    code = response.column("response_code")
+    content_type = entries.texts(_header(entries, "request_headers", "content-type"))
+    grpc = pc.coalesce(pc.starts_with(content_type, GRPC), False)
+    path = pc.replace_substring_regex(entries.texts(request.column("path")), QUERY, "")
+    return (
+        {
+            "protocol": pc.if_else(pa.array(http), pc.if_else(grpc, "grpc", "http"), "tcp"),
+            "protocol_version": words(entries.common.column("protocol_version"), HTTP_VERSIONS),
+            "request_id": entries.texts(request.column("request_id")),
+            "http_request_method": words(request.column("method"), REQUEST_METHODS),
+            "authority": entries.texts(request.column("authority")),
+            "url_path": pc.if_else(pc.equal(path, ""), pa.scalar(None, pa.string()), path),
+            "http_response_status_code": numbers(code, pa.uint16(), http & (code < 1 << 16)),
+            "rpc_status_code": _grpc_status(entries),
+            "response_code_details": entries.texts(response.column("response_code_details")),
+            "user_agent": entries.texts(request.column("user_agent")),
+        }
+        | _bytes(entries)
+        | _trace(entries)
+    )
+
+
+def _bytes(entries: Entries) -> dict[str, pa.Array]:
+    connection, tcp = entries.parts["connections"], entries.common.present("tcp")
+    columns = {}
+    for column, part, body, of_connection in (
+        ("request_bytes", "requests", "request_body_bytes", "received_bytes"),
+        ("response_bytes", "responses", "response_body_bytes", "sent_bytes"),
+    ):
+        told = np.where(tcp, connection.column(of_connection), entries.parts[part].column(body))
+        columns[column] = numbers(told, pa.int64(), told >= 0)
+    return columns
+
+
+def _header(entries: Entries, table: str, name: str) -> Ints:
+    """Of each entry the slice of one value of a map; of a key told twice, the last."""
+    rows = entries.walked.rows(table)
+    here = pc.equal(entries.texts(rows.column("key")), name)
+    here = pc.coalesce(here, False).to_numpy(zero_copy_only=False)
+    values = np.zeros(len(entries), np.int64)
+    values[entries.owners(table)[here]] = rows.column("value")[here]
+    return values
+
+
+def _grpc_status(entries: Entries) -> pa.Array:
+    trailer = _header(entries, "response_trailers", GRPC_STATUS)
+    header = _header(entries, "response_headers", GRPC_STATUS)
+    return entries.texts(np.where(trailer & LENGTH_MASK, trailer, header))
+
+
+def _trace(entries: Entries) -> dict[str, pa.Array]:
+    """The trace id of the request's ``traceparent``, when that header is logged and valid."""
+    parents = entries.texts(_header(entries, "request_headers", "traceparent"))
+    valid = pc.coalesce(pc.match_substring_regex(parents, TRACEPARENT), False)
+    here = valid.to_numpy(zero_copy_only=False)
+    halves = np.zeros((len(entries), 2), np.uint64)
+    for entry, text in zip(
+        np.flatnonzero(here).tolist(), parents.filter(valid).to_pylist(), strict=True
+    ):
+        halves[entry] = int(text[3:19], 16), int(text[19:35], 16)
+    nothing = ~halves.any(axis=1)
+    return {
+        "trace_id_high": pa.array(halves[:, 0], mask=nothing),
+        "trace_id_low": pa.array(halves[:, 1], mask=nothing),
+    }

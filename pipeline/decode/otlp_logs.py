@@ -1,0 +1,131 @@
+"""OTLP logs: ``ExportLogsServiceRequest`` to rows of ``logs``.
+
+Ids that the specification calls invalid - all zeros, or of a wrong length - are as if not told; the
+record is kept.
+"""
+
+from collections.abc import Sequence
+from typing import Final
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipeline.decode.columns import GOOD, NOTHING, ids, numbers, texts, times
+from pipeline.decode.declaration import Check, Messages, Row, Store
+from pipeline.decode.intern import RESOURCE_ROWS, SCOPE_ROWS
+from pipeline.decode.json_text import objects
+from pipeline.decode.otlp_common import COMMON, STRING
+from pipeline.decode.refusals import with_records
+from pipeline.decode.wire import Format, Rows, Walked
+from pipeline.model.decoded import Decoded
+from pipeline.model.tables import LOGS, RESOURCES, SCOPES
+
+MOST_SEVERE: Final = 24
+LATE: Final = "a time after the year 2262"
+
+MESSAGES: Final[Messages] = {
+    **COMMON,
+    "ExportLogsServiceRequest": {1: Row("ResourceLogs", "resource_logs")},
+    "ResourceLogs": {
+        1: Row("Resource", "resources", raw="raw"),
+        2: Row("ScopeLogs", "scope_logs"),
+    },
+    "Resource": {1: Check("KeyValue"), 3: Check("EntityRef")},
+    "ScopeLogs": {
+        1: Row("InstrumentationScope", "scopes", raw="raw"),
+        2: Row("LogRecord", "records", raw="raw"),
+    },
+    "InstrumentationScope": {3: Check("KeyValue")},
+    "LogRecord": {
+        1: Store("fixed64", "time"),
+        2: Store("int32", "severity_number"),
+        3: Store("bytes", "severity_text"),
+        5: Row("AnyValue", "bodies", raw="raw"),
+        6: Row("KeyValue", "attributes"),
+        8: Store("fixed32", "flags"),
+        9: Store("bytes", "trace_id"),
+        10: Store("bytes", "span_id"),
+        11: Store("fixed64", "observed_time"),
+        12: Store("bytes", "event_name"),
+    },
+}
+
+OTLP_LOGS: Final = Format("otlp_logs", "ExportLogsServiceRequest", MESSAGES)
+
+
+def decode(messages: Sequence[bytes]) -> Decoded:
+    """Decode serialised ``ExportLogsServiceRequest`` messages."""
+    walked = OTLP_LOGS.walk(messages)
+    records = walked.rows("records")
+    late = (records.column("time") < 0) | (records.column("observed_time") < 0)
+    scope_logs = records.parents
+    resource_logs = walked.rows("scope_logs").parents[scope_logs]
+    resources = RESOURCE_ROWS.intern(walked, "resource_logs", "resources")
+    scopes = SCOPE_ROWS.intern(walked, "scope_logs", "scopes")
+    columns = {
+        "resource_id": resources.ids(resource_logs),
+        "scope_id": scopes.ids(scope_logs),
+        **_times(records),
+        **_cells(walked, records),
+        **_ids(walked, records),
+        "body": _bodies(walked, len(records)),
+        "attributes": objects(walked.buffer, walked.rows("attributes"), len(records)),
+    }
+    table = pa.table([columns[name] for name in LOGS.names], LOGS.arrow)
+    messages_of = walked.rows("resource_logs").parents[resource_logs[late]]
+    return Decoded(
+        {
+            LOGS.name: table.filter(pa.array(~late)),
+            RESOURCES.name: resources.batch(resource_logs[~late]),
+            SCOPES.name: scopes.batch(scope_logs[~late]),
+        },
+        with_records(walked, messages_of, records.column("raw")[late], LATE),
+    )
+
+
+def _times(records: Rows) -> dict[str, pa.Array]:
+    time, observed = records.column("time"), records.column("observed_time")
+    happened = np.where(time != 0, time, observed)
+    return {
+        "time": times(happened, happened > 0),
+        "observed_time": times(observed, observed > 0),
+    }
+
+
+def _cells(walked: Walked, records: Rows) -> dict[str, pa.Array]:
+    severity = records.column("severity_number")
+    known = (severity >= 0) & (severity <= MOST_SEVERE)
+    return {
+        "severity_number": numbers(np.where(known, severity, 0), pa.uint8()),
+        "severity_text": texts(walked.buffer, records.column("severity_text")),
+        "event_name": texts(walked.buffer, records.column("event_name")),
+        "flags": numbers(records.column("flags"), pa.uint32()),
+    }
+
+
+def _ids(walked: Walked, records: Rows) -> dict[str, pa.Array]:
+    trace, trace_is = ids(walked.buffer, records.column("trace_id"), 16)
+    span, span_is = ids(walked.buffer, records.column("span_id"), 8)
+    return {
+        "trace_id_high": pa.array(trace[:, 0], mask=trace_is != GOOD),
+        "trace_id_low": pa.array(trace[:, 1], mask=trace_is != GOOD),
+        "span_id": pa.array(span[:, 0], mask=span_is != GOOD),
+    }
+
+
+def _bodies(walked: Walked, records: int) -> pa.Array:
+    """Bodies that are strings as they are, all others as JSON.
+
+    The rows of bodies are those of attributes without a key, so the JSON of one is what stands in
+    an object behind the empty key.
+    """
+    rows = walked.rows("bodies")
+    outer = rows.parents >= 0
+    text = outer & (rows.column("type") == STRING)
+    slices = np.full(records, NOTHING, np.int64)
+    slices[rows.parents[text]] = rows.column("value")[text]
+    skip = text | (outer & (rows.column("type") == 0))
+    whole = objects(walked.buffer, rows, records, skip=skip.astype(np.uint8))
+    inner = pc.utf8_slice_codeunits(whole, start=len('{"":'), stop=-1)
+    return pc.coalesce(texts(walked.buffer, slices, empty_is_null=False), inner)
