@@ -3,3 +3,51 @@
 The only error that leaves this room is ``DecodeError``. A decoder takes many messages at once and
 answers with one batch per table and the list of what it could not accept.
 """
+
+from collections.abc import Iterator, Mapping, Sequence
+from importlib import import_module
+from typing import Final, Protocol, cast
+
+from pipeline.model.decoded import Decoded
+from pipeline.model.topics import (
+    ENVOY_ALS_FORMAT,
+    OTLP_LOGS_FORMAT,
+    OTLP_METRICS_FORMAT,
+    OTLP_TRACES_FORMAT,
+)
+
+
+class Decoder(Protocol):
+    """Decodes messages of one format; nothing but DecodeError leaves it, whatever the bytes."""
+
+    def __call__(self, messages: Sequence[bytes], /) -> Decoded:
+        """Decode messages, each for itself."""
+
+
+MODULES: Final[Mapping[str, str]] = {
+    OTLP_TRACES_FORMAT: "pipeline.decode.otlp_traces",
+    OTLP_METRICS_FORMAT: "pipeline.decode.otlp_metrics",
+    OTLP_LOGS_FORMAT: "pipeline.decode.otlp_logs",
+    ENVOY_ALS_FORMAT: "pipeline.decode.envoy_als",
+    "jaeger_json": "pipeline.decode.jaeger_json",
+    "zipkin_json": "pipeline.decode.zipkin_json",
+}
+"""The module of each format: it has a function ``decode`` and, where senders bring the format to
+the door, a ``GATE``. A new format is one line here."""
+
+
+class _Decoders(Mapping[str, Decoder]):
+    """Decoders by format, each imported when it is first asked for."""
+
+    def __getitem__(self, format_name: str) -> Decoder:
+        return cast("Decoder", import_module(MODULES[format_name]).decode)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(MODULES)
+
+    def __len__(self) -> int:
+        return len(MODULES)
+
+
+DECODERS: Final[Mapping[str, Decoder]] = _Decoders()
+"""The decoder of each format."""

@@ -3,7 +3,7 @@
 Every function takes whole columns of ``wire.Rows`` and answers one Arrow array of the same length.
 """
 
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -110,16 +110,23 @@ def times(values: Ints, valid: Mask | None = None) -> pa.Array:
     )
 
 
-def ids(source: Buffer, slices: Ints, size: int) -> tuple[NDArray[np.uint64], NDArray[np.int8]]:
-    """Big-endian ids of ``size`` bytes (8 or 16) as words, and what each is.
+class Ids(NamedTuple):
+    """Ids as big-endian words, one row of one or two for each id, and what each id is.
 
-    Returns:
-        one row of one or two words for each slice, and GOOD, ZERO or WRONG_LENGTH for each.
+    Attributes:
+        words: the ids.
+        states: GOOD, ZERO or WRONG_LENGTH.
     """
-    words = np.zeros((len(slices), size // 8), np.uint64)
-    states = np.empty(len(slices), np.int8)
-    _ids(source, np.ascontiguousarray(slices), words, states)
-    return words, states
+
+    words: NDArray[np.uint64]
+    states: NDArray[np.int8]
+
+
+def ids(source: Buffer, slices: Ints, size: int) -> Ids:
+    """Read ids of ``size`` bytes, 8 or 16."""
+    found = Ids(np.zeros((len(slices), size // 8), np.uint64), np.empty(len(slices), np.int8))
+    _ids(source, np.ascontiguousarray(slices), found.words, found.states)
+    return found
 
 
 @kernel

@@ -202,7 +202,7 @@ def _read_resources(raw: Sequence[bytes]) -> Iterator[InternedRow]:
 
 
 def _read_scopes(raw: Sequence[bytes]) -> Iterator[InternedRow]:
-    walked = SCOPE.walk([_field_1(one) for one in raw])
+    walked = SCOPE.walk([field_1(one) for one in raw])
     rows = walked.rows("scopes")
     names = texts(walked.buffer, rows.column("name")).to_pylist()
     versions = texts(walked.buffer, rows.column("version")).to_pylist()
@@ -218,7 +218,7 @@ def _attributes(walked: Walked, table: str, owners: int) -> list[str]:
     return texts
 
 
-def _field_1(payload: bytes) -> bytes:
+def field_1(payload: bytes) -> bytes:
     """A message whose field 1 is this one."""
     size = len(payload)
     length = bytearray()

@@ -118,7 +118,6 @@ def objects(
     owners: int,
     *,
     skip: Bytes | None = None,
-    hashes: Ints | None = None,
     empty_is_null: bool = True,
 ) -> pa.Array:
     """One JSON object for each of the owners.
@@ -127,15 +126,13 @@ def objects(
         source: what the slices of the rows point into.
         rows: a table of attributes.
         owners: how many rows the table has that the attributes belong to.
-        skip: 1 for attribute rows to leave out; written to.
-        hashes: the hashes of the keys, where they are known already.
+        skip: 1 for attribute rows to leave out; by default ``repeated``.
         empty_is_null: whether an owner without attributes gets null, else ``{}``.
     """
     values = values_of(rows)
     bounds = owners_bounds(values.cells, owners)
-    skip = np.zeros(len(rows), np.uint8) if skip is None else skip
-    hashes = hashes_of(source, rows.column("key")) if hashes is None else hashes
-    _skip_repeated(source, values, hashes, bounds, skip, _table(bounds))
+    if skip is None:
+        skip = repeated(source, values, bounds, hashes_of(source, rows.column("key")))
     doubles = doubles_of(values)
     stack = np.empty(MAX_DEPTH + 1, np.int64)
 
@@ -143,6 +140,20 @@ def objects(
         return _objects(source, values, doubles, bounds, skip, stack, page)
 
     return written(write, source.size, owners, None if empty_is_null else "{}")
+
+
+def repeated(source: Buffer, values: Values, bounds: Ints, hashes: Ints) -> Bytes:
+    """Mark with 1 the rows whose key comes again later in the same object, and what they hold.
+
+    Args:
+        source: what the slices of the rows point into.
+        values: attribute rows.
+        bounds: the rows of each owner.
+        hashes: the hashes of the keys.
+    """
+    skip = np.zeros(len(values.cells), np.uint8)
+    _skip_repeated(source, values, hashes, bounds, skip, _table(bounds))
+    return skip
 
 
 class Page(NamedTuple):
