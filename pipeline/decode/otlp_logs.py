@@ -10,10 +10,11 @@ from typing import Final
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from google.protobuf.wrappers_pb2 import BytesValue
 
 from pipeline.decode.columns import GOOD, NOTHING, ids, numbers, texts, times
 from pipeline.decode.declaration import Check, Messages, Row, Store
-from pipeline.decode.intern import RESOURCE_ROWS, SCOPE_ROWS
+from pipeline.decode.intern import RESOURCE_ROWS, SCOPE_ROWS, bytes_of
 from pipeline.decode.json_text import objects
 from pipeline.decode.otlp_common import COMMON, STRING
 from pipeline.decode.refusals import with_records
@@ -52,6 +53,7 @@ MESSAGES: Final[Messages] = {
 }
 
 OTLP_LOGS: Final = Format("otlp_logs", "ExportLogsServiceRequest", MESSAGES)
+BODY: Final = Format("body", "One", {**COMMON, "One": {1: Row("AnyValue", "bodies", raw="raw")}})
 
 
 def decode(messages: Sequence[bytes]) -> Decoded:
@@ -115,6 +117,26 @@ def _ids(walked: Walked, records: Rows) -> dict[str, pa.Array]:
 
 
 def _bodies(walked: Walked, records: int) -> pa.Array:
+    """The bodies of records as text."""
+    rows = walked.rows("bodies")
+    told, parts = np.unique(rows.parents[rows.parents >= 0], return_counts=True)
+    texts_of = _whole_bodies(walked, records)
+    split = told[parts > 1]
+    if len(split) == 0:
+        return texts_of
+    merged = [
+        # parts joined are what protobuf takes for one message; BytesValue puts a tag before them
+        BytesValue(value=b"".join(bytes_of(walked, one) for one in pieces)).SerializeToString()
+        for pieces in (rows.column("raw")[rows.parents == record].tolist() for record in split)
+    ]
+    mask = np.zeros(records, np.bool_)
+    mask[split] = True
+    return pc.replace_with_mask(
+        texts_of, pa.array(mask), _whole_bodies(BODY.walk(merged), len(split))
+    )
+
+
+def _whole_bodies(walked: Walked, records: int) -> pa.Array:
     """Bodies that are strings as they are, all others as JSON.
 
     The rows of bodies are those of attributes without a key, so the JSON of one is what stands in
