@@ -1,6 +1,7 @@
 """The demo from beginning to end: start everything, show the edges, settle, stop everything."""
 
 import asyncio
+import logging
 import signal
 import sys
 import tempfile
@@ -91,6 +92,8 @@ async def run_demo(
 ) -> int:
     """Run the demo until Ctrl-C, or for a while; ``api.demo.run`` says what it answers."""
     console = Console()
+    # a line for each of many requests would bury the table
+    logging.getLogger("httpx").setLevel(logging.WARNING)
     try:
         async with running_demo(data, api=api, telemetry=telemetry) as demo:
             with _stop_on_signals() as stop:
