@@ -2,7 +2,7 @@
 
 Understood are ``{"data": [trace, ...]}``, one trace, one span with its process inside (as kept in
 Elasticsearch), arrays of these, one of them on each line, the protobuf JSON of Jaeger's model
-(base64 ids, RFC 3339 times) and the JSON of Thrift batches. The meaning of tags follows the
+(base64 ids, RFC 3339 times), and the JSON of Thrift batches. The meaning of tags follows the
 OpenTelemetry specification's page on Jaeger (span.kind, error, otel.*, opentracing.ref_type).
 """
 
