@@ -273,7 +273,7 @@ def test_windows_hold_their_start_and_not_their_end(store: Store) -> None:
     assert store.ask("edge_rows", client="clients", server="a", start=at, end=6 * MINUTE)[
         "slice", "high"
     ].rows() == [(1, 1)]
-    first, last = store.ask("bounds").row(0)
+    first, last = store.ask("extent").row(0)
     assert first == last == at.replace(tzinfo=None)
 
 
