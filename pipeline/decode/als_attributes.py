@@ -13,7 +13,7 @@ import orjson
 import pyarrow as pa
 
 from pipeline.decode.als_entries import Entries, joined, nanoseconds
-from pipeline.decode.als_messages import TIMES
+from pipeline.decode.als_messages import TEXTS_BY_TEXT, TIMES
 from pipeline.decode.envoy_words import HEADERS_WITH_QUERY
 from pipeline.decode.kernel import Ints
 from pipeline.decode.protobuf_struct import Json, any_of, struct_or_raw
@@ -58,12 +58,6 @@ TLS_TEXTS: Final = {
     "local.subject": "tls.server.subject",
     "local.issuer": "tls.server.issuer",
 }
-HEADERS: Final = {
-    "request_headers": "http.request.header.",
-    "response_headers": "http.response.header.",
-    "response_trailers": "http.response.trailer.",
-}
-"""Table of a map, and what stands before its keys."""
 
 
 def without_query(url: str) -> str:
@@ -78,8 +72,9 @@ def attributes_of(entries: Entries) -> pa.Array:
     _of_common(entries, told)
     _of_filters(entries, told)
     _of_tls(entries, told)
-    for table, prefix in HEADERS.items():
-        _texts_by_text(entries, told, table, prefix)
+    for table, prefix in TEXTS_BY_TEXT.items():
+        if prefix:
+            _texts_by_text(entries, told, table, prefix)
     _of_http(entries, told)
     return pa.array([orjson.dumps(one).decode() if one else None for one in told], pa.string())
 

@@ -37,7 +37,7 @@ TIMES: Final = {
 }
 """Field number in AccessLogCommon to name of the Duration."""
 
-MAPS: Final = {
+TEXTS_BY_TEXT: Final = {
     "request_headers": "http.request.header.",
     "response_headers": "http.response.header.",
     "response_trailers": "http.response.trailer.",

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from pipeline.decode.als_attributes import attributes_of
 from pipeline.decode.als_entries import Entries, entries_of, nanoseconds, words
-from pipeline.decode.als_messages import ADDRESSES, ENVOY_ALS, TIMES
+from pipeline.decode.als_messages import ADDRESSES, ENVOY_ALS, TEXTS_BY_TEXT, TIMES
 from pipeline.decode.als_resources import resources_of
 from pipeline.decode.columns import numbers, times
 from pipeline.decode.envoy_words import (
@@ -25,11 +25,13 @@ from pipeline.decode.envoy_words import (
     TLS_VERSIONS,
     UNAUTHORIZED,
 )
+from pipeline.decode.gate import Gate
 from pipeline.decode.kernel import Ints
 from pipeline.decode.parts import Part, first_told
 from pipeline.decode.refusals import with_records
 from pipeline.decode.text import LENGTH_MASK
-from pipeline.model.decoded import Decoded
+from pipeline.decode.wire import Rows, Walked
+from pipeline.model.decoded import Decoded, Refusal
 from pipeline.model.tables import ACCESS_LOGS, RESOURCES
 
 Truths = NDArray[np.bool_]
@@ -56,7 +58,7 @@ def decode(messages: Sequence[bytes]) -> Decoded:
     entries = entries_of(walked)
     if not len(entries):
         return Decoded(refused=walked.refused)
-    kept = _representable(entries)
+    kept = _representable(entries.common)
     ids, resources = resources_of(entries, kept)
     columns = _common(entries) | _addresses(entries) | _tls(entries) | _http(entries)
     columns |= {
@@ -64,12 +66,19 @@ def decode(messages: Sequence[bytes]) -> Decoded:
         "log_name": _log_names(entries),
         "attributes": attributes_of(entries),
     }
-    places = entries.common.column("http") | entries.common.column("tcp")
     rows = pa.table([columns[name] for name in ACCESS_LOGS.names], ACCESS_LOGS.arrow)
     return Decoded(
         {ACCESS_LOGS.name: rows.filter(pa.array(kept)), RESOURCES.name: resources},
-        with_records(walked, entries.common.parents[~kept], places[~kept], UNREPRESENTABLE),
+        refused(walked),
     )
+
+
+def refused(walked: Walked) -> tuple[Refusal, ...]:
+    """Malformed messages, and entries with a time that no column holds."""
+    rows = walked.rows("entries")
+    bad = ~_representable(rows)
+    places = rows.column("http") | rows.column("tcp")
+    return with_records(walked, rows.parents[bad], places[bad], UNREPRESENTABLE)
 
 
 def _log_names(entries: Entries) -> pa.Array:
@@ -77,8 +86,7 @@ def _log_names(entries: Entries) -> pa.Array:
     return entries.texts(identifiers.column("log_name")[entries.common.parents])
 
 
-def _representable(entries: Entries) -> Truths:
-    common = entries.common
+def _representable(common: Rows) -> Truths:
     fit: Truths = _within(common.column("start_time.seconds"), LAST_START)
     for name in ("duration", *TIMES.values()):
         fit &= _within(common.column(f"{name}.seconds"), LAST_DURATION)
@@ -263,3 +271,7 @@ def _trace(entries: Entries) -> dict[str, pa.Array]:
         "trace_id_high": pa.array(halves[:, 0], mask=nothing),
         "trace_id_low": pa.array(halves[:, 1], mask=nothing),
     }
+
+
+GATE: Final = Gate(ENVOY_ALS, ("entries",), refused, TEXTS_BY_TEXT)
+"""What the door knows of access logs."""

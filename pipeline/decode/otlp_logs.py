@@ -11,15 +11,17 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from google.protobuf.wrappers_pb2 import BytesValue
+from numpy.typing import NDArray
 
 from pipeline.decode.columns import GOOD, NOTHING, ids, numbers, texts, times
-from pipeline.decode.declaration import Check, Messages, Row, Store
+from pipeline.decode.declaration import Messages, Row, Store
+from pipeline.decode.gate import Gate
 from pipeline.decode.intern import RESOURCE_ROWS, SCOPE_ROWS, bytes_of
 from pipeline.decode.json_text import objects
 from pipeline.decode.otlp_common import COMMON, STRING
 from pipeline.decode.refusals import with_records
 from pipeline.decode.wire import Format, Rows, Walked
-from pipeline.model.decoded import Decoded
+from pipeline.model.decoded import Decoded, Refusal
 from pipeline.model.tables import LOGS, RESOURCES, SCOPES
 
 MOST_SEVERE: Final = 24
@@ -32,12 +34,10 @@ MESSAGES: Final[Messages] = {
         1: Row("Resource", "resources", raw="raw"),
         2: Row("ScopeLogs", "scope_logs"),
     },
-    "Resource": {1: Check("KeyValue"), 3: Check("EntityRef")},
     "ScopeLogs": {
         1: Row("InstrumentationScope", "scopes", raw="raw"),
         2: Row("LogRecord", "records", raw="raw"),
     },
-    "InstrumentationScope": {3: Check("KeyValue")},
     "LogRecord": {
         1: Store("fixed64", "time"),
         2: Store("int32", "severity_number"),
@@ -60,7 +60,7 @@ def decode(messages: Sequence[bytes]) -> Decoded:
     """Decode serialised ``ExportLogsServiceRequest`` messages."""
     walked = OTLP_LOGS.walk(messages)
     records = walked.rows("records")
-    late = (records.column("time") < 0) | (records.column("observed_time") < 0)
+    late = _late(records)
     scope_logs = records.parents
     resource_logs = walked.rows("scope_logs").parents[scope_logs]
     resources = RESOURCE_ROWS.intern(walked, "resource_logs", "resources")
@@ -75,15 +75,29 @@ def decode(messages: Sequence[bytes]) -> Decoded:
         "attributes": objects(walked.buffer, walked.rows("attributes"), len(records)),
     }
     table = pa.table([columns[name] for name in LOGS.names], LOGS.arrow)
-    messages_of = walked.rows("resource_logs").parents[resource_logs[late]]
     return Decoded(
         {
             LOGS.name: table.filter(pa.array(~late)),
             RESOURCES.name: resources.batch(resource_logs[~late]),
             SCOPES.name: scopes.batch(scope_logs[~late]),
         },
-        with_records(walked, messages_of, records.column("raw")[late], LATE),
+        refused(walked),
     )
+
+
+def refused(walked: Walked) -> tuple[Refusal, ...]:
+    """Malformed messages, and records with a time that no column holds."""
+    records = walked.rows("records")
+    late = _late(records)
+    resource_logs = walked.rows("scope_logs").parents[records.parents[late]]
+    messages = walked.rows("resource_logs").parents[resource_logs]
+    return with_records(walked, messages, records.column("raw")[late], LATE)
+
+
+def _late(records: Rows) -> NDArray[np.bool_]:
+    """Whether a time is past 63 bits of nanoseconds."""
+    late: NDArray[np.bool_] = (records.column("time") < 0) | (records.column("observed_time") < 0)
+    return late
 
 
 def _times(records: Rows) -> dict[str, pa.Array]:
@@ -151,3 +165,7 @@ def _whole_bodies(walked: Walked, records: int) -> pa.Array:
     whole = objects(walked.buffer, rows, records, skip=skip.astype(np.uint8))
     inner = pc.utf8_slice_codeunits(whole, start=len('{"":'), stop=-1)
     return pc.coalesce(texts(walked.buffer, slices, empty_is_null=False), inner)
+
+
+GATE: Final = Gate(OTLP_LOGS, ("records",), refused)
+"""What the door knows of logs."""

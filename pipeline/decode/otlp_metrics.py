@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from pipeline.decode.columns import NOTHING, numbers, texts, times
 from pipeline.decode.declaration import Action, Check, Each, Enter, Messages, Row, Store
+from pipeline.decode.gate import Gate
 from pipeline.decode.intern import RESOURCE_ROWS, SCOPE_ROWS
 from pipeline.decode.json_records import Field, arrays, ready_texts
 from pipeline.decode.json_text import double_texts, objects
@@ -22,7 +23,7 @@ from pipeline.decode.lists import lists, varint_lists
 from pipeline.decode.otlp_common import COMMON
 from pipeline.decode.refusals import with_records
 from pipeline.decode.wire import Format, Rows, Walked
-from pipeline.model.decoded import Decoded
+from pipeline.model.decoded import Decoded, Refusal
 from pipeline.model.tables import METRIC_POINTS, RESOURCES, SCOPES
 
 Truths = NDArray[np.bool_]
@@ -76,12 +77,10 @@ MESSAGES: Final[Messages] = {
         1: Row("Resource", "resources", raw="raw"),
         2: Row("ScopeMetrics", "scope_metrics"),
     },
-    "Resource": {1: Check("KeyValue"), 3: Check("EntityRef")},
     "ScopeMetrics": {
         1: Row("InstrumentationScope", "scopes", raw="raw"),
         2: Row("Metric", "metrics"),
     },
-    "InstrumentationScope": {3: Check("KeyValue")},
     "Metric": {
         1: Store("bytes", "name"),
         3: Store("bytes", "unit"),
@@ -154,9 +153,7 @@ def decode(messages: Sequence[bytes]) -> Decoded:
     walked = OTLP_METRICS.walk(messages)
     points, metrics = walked.rows("points"), walked.rows("metrics")
     kinds = metrics.column("data")[points.parents]
-    valid = _is_of_kind(points, kinds)
-    late = valid & ((points.column("time") < 0) | (points.column("start_time") < 0))
-    kept = valid & ~late
+    kept = _is_of_kind(points, kinds) & ~_late(points)
     scope_metrics = metrics.parents[points.parents]
     resource_metrics = walked.rows("scope_metrics").parents[scope_metrics]
     resources = RESOURCE_ROWS.intern(walked, "resource_metrics", "resources")
@@ -173,15 +170,29 @@ def decode(messages: Sequence[bytes]) -> Decoded:
         "exemplars": _exemplars(walked, len(points)),
     }
     table = pa.table([columns[name] for name in METRIC_POINTS.names], METRIC_POINTS.arrow)
-    messages_of = walked.rows("resource_metrics").parents[resource_metrics[late]]
     return Decoded(
         {
             METRIC_POINTS.name: table.filter(pa.array(kept)),
             RESOURCES.name: resources.batch(resource_metrics[kept]),
             SCOPES.name: scopes.batch(scope_metrics[kept]),
         },
-        with_records(walked, messages_of, _places(points)[late], LATE),
+        refused(walked),
     )
+
+
+def refused(walked: Walked) -> tuple[Refusal, ...]:
+    """Malformed messages, and points with a time that no column holds."""
+    points, metrics = walked.rows("points"), walked.rows("metrics")
+    late = _late(points) & _is_of_kind(points, metrics.column("data")[points.parents])
+    resource_metrics = walked.rows("scope_metrics").parents[metrics.parents[points.parents[late]]]
+    messages = walked.rows("resource_metrics").parents[resource_metrics]
+    return with_records(walked, messages, _places(points)[late], LATE)
+
+
+def _late(points: Rows) -> Truths:
+    """Whether a time is past 63 bits of nanoseconds."""
+    late: Truths = (points.column("time") < 0) | (points.column("start_time") < 0)
+    return late
 
 
 def _is_of_kind(points: Rows, kinds: Ints) -> Truths:
@@ -300,3 +311,7 @@ def _exemplars(walked: Walked, points: int) -> pa.Array:
     told = objects(walked.buffer, walked.rows("exemplar_attributes"), len(rows))
     ready = {"value": (text, slices), "attributes": ready_texts(told)}
     return arrays(walked.buffer, rows, points, EXEMPLAR_FIELDS, ready)
+
+
+GATE: Final = Gate(OTLP_METRICS, ("points",), refused)
+"""What the door knows of metrics."""

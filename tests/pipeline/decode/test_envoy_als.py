@@ -11,6 +11,8 @@ from google.protobuf.json_format import ParseDict
 from google.protobuf.message import DecodeError as ProtobufError
 from hypothesis import HealthCheck, given, settings, strategies as st
 
+from pipeline.decode import DECODERS
+from pipeline.decode.door import MaskedKeys, admit
 from pipeline.decode.envoy_als import decode
 from pipeline.model.tables import ACCESS_LOGS, RESOURCES
 from tests.pipeline.decode.als_oracle import decoded_rows, rows
@@ -118,6 +120,10 @@ def one(entry: dict) -> dict:
 
 def common(**told: object) -> dict:
     return one({"commonProperties": told})
+
+
+def test_it_is_registered():
+    assert DECODERS["envoy_als"] is decode
 
 
 def test_a_request_as_a_server_side_proxy_tells_it():
@@ -436,3 +442,29 @@ def test_recorded_messages_agree_with_the_official_library():
         (resource,) = decoded.batches[RESOURCES.name].to_pylist()
         assert resource["system"] == "istio"
         assert resource["service_namespace"] in {"default", "istio-system"}
+
+
+def test_the_door_counts_entries_and_masks_headers_and_tags():
+    entry = {
+        "commonProperties": {"customTags": {"password": "hunter2", "tenant": "acme"}},
+        "request": {"requestHeaders": {"authorization": "Bearer hunter2", "accept": "*/*"}},
+        "response": {
+            "responseHeaders": {"set-cookie": "id=hunter2"},
+            "responseTrailers": {"x-api-key": "hunter2"},
+        },
+    }
+    late = {"commonProperties": {"startTime": "2300-01-01T00:00:00Z"}}
+    body = message_of(late, entry).SerializeToString()
+    admission = admit("envoy_als", body, MaskedKeys())
+    assert (admission.records, admission.rejected) == (1, 1)
+    assert len(admission.body) == len(body)
+    assert b"hunter2" not in admission.body
+    (row,) = decoded_rows(decode([admission.body]))
+    assert row["attributes"] == {
+        "tenant": "acme",
+        "password": "*******",
+        "http.request.header.accept": "*/*",
+        "http.request.header.authorization": "*" * len("Bearer hunter2"),
+        "http.response.header.set-cookie": "*" * len("id=hunter2"),
+        "http.response.trailer.x-api-key": "*******",
+    }

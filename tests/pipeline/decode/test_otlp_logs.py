@@ -11,6 +11,8 @@ from google.protobuf.message import DecodeError as ProtobufError
 from hypothesis import HealthCheck, given, settings, strategies as st
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 
+from pipeline.decode import DECODERS
+from pipeline.decode.door import MaskedKeys, admit
 from pipeline.decode.otlp_logs import decode
 from pipeline.model.tables import LOGS, RESOURCES, SCOPES
 from tests.pipeline.decode.otlp_oracle import (
@@ -52,6 +54,10 @@ def rows_of(*records: dict) -> list[dict]:
 def one(**record) -> dict:
     (row,) = rows_of(record)
     return {name: value for name, value in row.items() if value is not None}
+
+
+def test_it_is_registered():
+    assert DECODERS["otlp_logs"] is decode
 
 
 def test_a_whole_record():
@@ -231,3 +237,18 @@ def test_recorded_payloads_agree_with_the_official_library():
         assert comparable(decoded_rows(decoded, LOGS.name)) == expected * 2
         rows += len(expected)
     assert rows > 80
+
+
+def test_the_door_counts_records_and_masks_attributes():
+    secret = {"key": "password", "value": {"stringValue": "hunter2"}}
+    body = request_of(
+        {"timeUnixNano": str(2**63)},
+        {"attributes": [secret], "body": {"kvlistValue": {"values": [secret]}}},
+    ).SerializeToString()
+    admission = admit("otlp_logs", body, MaskedKeys())
+    assert (admission.records, admission.rejected) == (1, 1)
+    assert len(admission.body) == len(body)
+    assert b"hunter2" not in admission.body
+    (row,) = decoded_rows(decode([admission.body]), LOGS.name)
+    assert row["attributes"] == {"password": "*******"}
+    assert row["body"] == '{"password":"*******"}'

@@ -14,6 +14,8 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
     ExportMetricsServiceRequest,
 )
 
+from pipeline.decode import DECODERS
+from pipeline.decode.door import MaskedKeys, admit
 from pipeline.decode.otlp_metrics import decode
 from pipeline.model.tables import METRIC_POINTS, RESOURCES, SCOPES
 from tests.pipeline.decode.otlp_oracle import (
@@ -74,6 +76,10 @@ POINT = {
     "startTimeUnixNano": str(TIME - 60),
     "attributes": [{"key": "route", "value": {"stringValue": "/"}}],
 }
+
+
+def test_it_is_registered():
+    assert DECODERS["otlp_metrics"] is decode
 
 
 def test_a_gauge_of_a_double():
@@ -341,3 +347,18 @@ def test_recorded_payloads_agree_with_the_official_library():
         assert comparable(decoded_rows(decoded, METRIC_POINTS.name)) == expected * 2
         rows += len(expected)
     assert rows > 700
+
+
+def test_the_door_counts_points_and_masks_attributes():
+    secret = {"key": "password", "value": {"stringValue": "hunter2"}}
+    late = {**POINT, "timeUnixNano": str(2**63), "asInt": "1"}
+    point = {**POINT, "asInt": "2", "attributes": [secret], "exemplars": [{"asInt": "1"}]}
+    point["exemplars"][0]["filteredAttributes"] = [secret]
+    body = request_of({"name": "m", "gauge": {"dataPoints": [late, point]}}).SerializeToString()
+    admission = admit("otlp_metrics", body, MaskedKeys())
+    assert (admission.records, admission.rejected) == (1, 1)
+    assert len(admission.body) == len(body)
+    assert b"hunter2" not in admission.body
+    (row,) = decoded_rows(decode([admission.body]), METRIC_POINTS.name)
+    assert row["attributes"] == {"password": "*******"}
+    assert row["exemplars"][0]["attributes"] == {"password": "*******"}
