@@ -83,8 +83,8 @@ def nanoseconds(cells: Cells, name: str) -> Ints:
 
 def joined(entries: Entries, table: str, count: int) -> list[bytes]:
     """Of each row above a table of raw submessages all their bytes: joined, they are merged."""
-    whole = [b""] * count
+    pieces: list[list[bytes]] = [[] for _ in range(count)]
     rows = entries.walked.rows(table)
     for owner, one in zip(rows.parents.tolist(), rows.column("value").tolist(), strict=True):
-        whole[owner] += entries.data(one)
-    return whole
+        pieces[owner].append(entries.data(one))
+    return [b"".join(parts) for parts in pieces]

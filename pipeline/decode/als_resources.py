@@ -45,11 +45,12 @@ def _nodes(entries: Entries) -> list[_Told]:
     texts = [
         [entries.text(one) for one in part.column(name).tolist()] for name in _Told._fields[:-1]
     ]
-    metadata = [b""] * len(part)
+    pieces: list[list[bytes]] = [[] for _ in range(len(part))]
     for message, one in zip(
         rows.parents.tolist(), joined(entries, "node_metadata", len(rows)), strict=True
     ):
-        metadata[message] += one
+        pieces[message].append(one)
+    metadata = [b"".join(parts) for parts in pieces]
     return [_Told(*told) for told in zip(*texts, metadata, strict=True)]
 
 

@@ -133,21 +133,22 @@ def _ids(walked: Walked, records: Rows) -> dict[str, pa.Array]:
 def _bodies(walked: Walked, records: int) -> pa.Array:
     """The bodies of records as text."""
     rows = walked.rows("bodies")
-    told, parts = np.unique(rows.parents[rows.parents >= 0], return_counts=True)
-    texts_of = _whole_bodies(walked, records)
-    split = told[parts > 1]
-    if len(split) == 0:
-        return texts_of
+    outer = rows.parents >= 0
+    told, first, parts = np.unique(rows.parents[outer], return_index=True, return_counts=True)
+    bodies = _whole_bodies(walked, records)
+    split = parts > 1
+    if not split.any():
+        return bodies
+    raw = [bytes_of(walked, one) for one in rows.column("raw")[outer].tolist()]
     merged = [
         # parts joined are what protobuf takes for one message; BytesValue puts a tag before them
-        BytesValue(value=b"".join(bytes_of(walked, one) for one in pieces)).SerializeToString()
-        for pieces in (rows.column("raw")[rows.parents == record].tolist() for record in split)
+        BytesValue(value=b"".join(raw[begin : begin + count])).SerializeToString()
+        for begin, count in zip(first[split].tolist(), parts[split].tolist(), strict=True)
     ]
     mask = np.zeros(records, np.bool_)
-    mask[split] = True
-    return pc.replace_with_mask(
-        texts_of, pa.array(mask), _whole_bodies(BODY.walk(merged), len(split))
-    )
+    mask[told[split]] = True
+    whole = _whole_bodies(BODY.walk(merged), len(merged))
+    return pc.replace_with_mask(bodies, pa.array(mask), whole)
 
 
 def _whole_bodies(walked: Walked, records: int) -> pa.Array:

@@ -22,7 +22,7 @@ from tests.pipeline.decode.otlp_oracle import (
     with_base64_ids,
 )
 from tests.pipeline.decode.otlp_strategies import LOG_REQUESTS
-from tests.pipeline.decode.wire_writer import encode
+from tests.pipeline.decode.wire_writer import encode, tagged
 
 PATIENT = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 """The first example waits for the compiler."""
@@ -252,3 +252,16 @@ def test_the_door_counts_records_and_masks_attributes():
     (row,) = decoded_rows(decode([admission.body]), LOGS.name)
     assert row["attributes"] == {"password": "*******"}
     assert row["body"] == '{"password":"*******"}'
+
+
+def test_a_body_told_in_parts_is_merged():
+    parts = [
+        {"kvlistValue": {"values": [{"key": key, "value": {"stringValue": key}}]}} for key in "ab"
+    ]
+    record = b"".join(
+        request_of({"body": part}).resource_logs[0].scope_logs[0].log_records[0].SerializeToString()
+        for part in parts
+    )
+    message = tagged(1, 2, tagged(2, 2, tagged(2, 2, record)))
+    (row,) = decoded_rows(decode([message]), LOGS.name)
+    assert json.loads(row["body"]) == {"a": "a", "b": "b"}
