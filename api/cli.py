@@ -120,6 +120,7 @@ def _log_to_stderr(settings: Settings) -> None:
         format="%(asctime)s %(levelname)s %(name)s: %(message)s",
         force=True,
     )
+    logging.getLogger("uvicorn").setLevel(logging.WARNING)
     for found, meant in misspelt(os.environ):
         log.warning("the environment variable %s is no setting; did you mean %s?", found, meant)
 

@@ -1,0 +1,106 @@
+"""``meshweir import``: files in, the graph known, nothing lost without a word."""
+
+import orjson
+import pytest
+
+from tests.api.test_cli import meshweir
+
+START_US = 1_795_428_000_000_000
+
+
+def jaeger_span(number, *, of, trace=1, parent=None, kind="server"):
+    references = [
+        {"refType": "CHILD_OF", "traceID": f"{trace:032x}", "spanID": f"{parent or 0:016x}"}
+    ]
+    return {
+        "traceID": f"{trace:032x}",
+        "spanID": f"{number:016x}",
+        "operationName": "GET /things",
+        "references": references if parent else [],
+        "startTime": START_US + number,
+        "duration": 1000,
+        "tags": [{"key": "span.kind", "type": "string", "value": kind}],
+        "logs": [],
+        "processID": of,
+    }
+
+
+def jaeger_document():
+    """Two services, one call."""
+    return {
+        "data": [
+            {
+                "traceID": f"{1:032x}",
+                "spans": [
+                    jaeger_span(1, of="p1"),
+                    jaeger_span(2, of="p1", parent=1, kind="client"),
+                    jaeger_span(3, of="p2", parent=2),
+                ],
+                "processes": {
+                    "p1": {"serviceName": "frontend", "tags": []},
+                    "p2": {"serviceName": "cart", "tags": []},
+                },
+            }
+        ]
+    }
+
+
+@pytest.fixture
+def recording(tmp_path):
+    path = tmp_path / "recording.json"
+    path.write_bytes(orjson.dumps(jaeger_document()))
+    return path
+
+
+def edges(data):
+    body = orjson.loads(meshweir("graph", "--data", data, "--format", "json").stdout)
+    return {(edge["client"], edge["server"]): edge["requests"] for edge in body["edges"]}
+
+
+def test_a_recording_is_on_the_graph_once_the_command_ends(recording, tmp_path):
+    ended = meshweir("import", recording, "--data", tmp_path / "data", "--json")
+    assert ended.returncode == 0, ended.stderr
+    assert orjson.loads(ended.stdout) == {
+        "files": [
+            {
+                "path": str(recording),
+                "format": "jaeger_json",
+                "accepted": 3,
+                "quarantined": 0,
+            }
+        ]
+    }
+    assert edges(tmp_path / "data") == {("clients", "frontend"): 1, ("frontend", "cart"): 1}
+
+
+def test_without_json_it_is_a_line_for_people(recording, tmp_path):
+    ended = meshweir("import", recording, "--data", tmp_path / "data")
+    assert ended.stdout.decode() == f"{recording}: 3 records (jaeger_json)\n"
+    assert b"computing the graph" in ended.stderr
+
+
+def test_lines_that_cannot_be_read_are_set_aside_counted_and_no_failure(recording, tmp_path):
+    lines = tmp_path / "lines.jsonl"
+    lines.write_bytes(recording.read_bytes() + b"\n{broken\n")
+    ended = meshweir("import", lines, "--data", tmp_path / "data", "--json")
+    (file,) = orjson.loads(ended.stdout)["files"]
+    assert ended.returncode == 0, ended.stderr
+    assert (file["accepted"], file["quarantined"]) == (3, 1)
+
+
+def test_a_file_that_is_not_there_ends_with_1_and_the_others_go_in(recording, tmp_path):
+    missing = tmp_path / "missing.json"
+    ended = meshweir("import", missing, recording, "--data", tmp_path / "data", "--json")
+    assert ended.returncode == 1
+    first, second = orjson.loads(ended.stdout)["files"]
+    assert first["path"] == str(missing)
+    assert first["accepted"] == 0
+    assert "No such file" in first["error"]
+    assert second["accepted"] == 3
+    assert ("frontend", "cart") in edges(tmp_path / "data")
+
+
+def test_importing_twice_counts_a_span_received_twice_once(recording, tmp_path):
+    for _ in range(2):
+        assert meshweir("import", recording, "--data", tmp_path / "data").returncode == 0
+    assert edges(tmp_path / "data")["frontend", "cart"] == 1
