@@ -151,10 +151,11 @@ class Recording:
         try:
             for part in otlp_cut.smaller(name, request, size=MESSAGE_BYTES):
                 admission = admit(name, part, self._masked)
-                if admission.rejected:
-                    yield Fault(place, admission.reason, admission.rejected, name)
-                if admission.records:
-                    yield Piece(name, admission.body, admission.records)
+                rejected, on_bus = admission.rejected, admission.records > 0
+                if rejected:
+                    yield Fault(place, admission.reason, rejected, name, on_bus=on_bus)
+                if on_bus:
+                    yield Piece(name, admission.body, admission.records, rejected)
         except DecodeError as error:
             yield Fault(place, error.reason, format=name)
 
