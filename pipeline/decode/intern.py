@@ -178,9 +178,13 @@ def _raw_of(walked: Walked, parts: Rows, owners: int) -> tuple[list[bytes], Ints
 
 def _join_parts(walked: Walked, parts: Rows, raw: list[bytes], index: Ints) -> None:
     """Owners told in several parts have all of them, one after the other."""
-    told, counts = np.unique(parts.parents, return_counts=True)
-    for owner in told[counts > 1].tolist():
-        pieces = parts.column("raw")[parts.parents == owner].tolist()
+    told, first, counts = np.unique(parts.parents, return_index=True, return_counts=True)
+    slices = parts.column("raw")
+    split = counts > 1
+    for owner, begin, count in zip(
+        told[split].tolist(), first[split].tolist(), counts[split].tolist(), strict=True
+    ):
+        pieces = slices[begin : begin + count].tolist()
         index[owner] = len(raw)
         raw.append(b"".join(bytes_of(walked, one) for one in pieces))
 
