@@ -1,0 +1,98 @@
+"""``python -m pipeline.decode``: have all kernels compiled, so that the first sender need not wait.
+
+Compiled kernels are kept beside the source, or in the user's cache directory where that cannot be
+written to; ``NUMBA_CACHE_DIR`` says otherwise.
+"""
+
+import sys
+import time
+from typing import Final
+
+from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
+    ExportMetricsServiceRequest,
+)
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
+
+from pipeline.decode import DECODERS
+from pipeline.decode.door import MaskedKeys, admit
+from pipeline.decode.intern import field_1
+from pipeline.model.topics import (
+    ENVOY_ALS_FORMAT,
+    OTLP_LOGS_FORMAT,
+    OTLP_METRICS_FORMAT,
+    OTLP_TRACES_FORMAT,
+)
+
+_TIME: Final = 1_000_000_000
+_TRACE_ID, _SPAN_ID = bytes(range(16)), bytes(range(8))
+_ATTRIBUTES: Final = (
+    KeyValue(key="http.route", value=AnyValue(string_value="/")),
+    KeyValue(key="server.port", value=AnyValue(int_value=80)),
+    KeyValue(key="ratio", value=AnyValue(double_value=0.5)),
+)
+
+
+def _traces() -> bytes:
+    request = ExportTraceServiceRequest()
+    group = request.resource_spans.add()
+    group.resource.attributes.extend(_ATTRIBUTES)
+    span = group.scope_spans.add().spans.add(
+        trace_id=_TRACE_ID, span_id=_SPAN_ID, trace_state="ot=th:8", attributes=_ATTRIBUTES
+    )
+    span.events.add(name="event", attributes=_ATTRIBUTES)
+    span.links.add(trace_id=_TRACE_ID, span_id=_SPAN_ID)
+    return request.SerializeToString()
+
+
+def _metrics() -> bytes:
+    request = ExportMetricsServiceRequest()
+    metrics = request.resource_metrics.add().scope_metrics.add().metrics
+    number = metrics.add(name="gauge").gauge.data_points.add(as_double=1, attributes=_ATTRIBUTES)
+    number.exemplars.add(as_double=1, trace_id=_TRACE_ID, filtered_attributes=_ATTRIBUTES)
+    metrics.add(name="histogram").histogram.data_points.add(
+        time_unix_nano=_TIME, bucket_counts=[1, 2], explicit_bounds=[1]
+    )
+    buckets = metrics.add(name="exponential").exponential_histogram.data_points.add()
+    buckets.positive.bucket_counts.append(1)
+    metrics.add(name="summary").summary.data_points.add().quantile_values.add(quantile=0.5, value=1)
+    return request.SerializeToString()
+
+
+def _logs() -> bytes:
+    request = ExportLogsServiceRequest()
+    records = request.resource_logs.add().scope_logs.add().log_records
+    record = records.add(time_unix_nano=_TIME, attributes=_ATTRIBUTES, trace_id=_TRACE_ID)
+    record.body.kvlist_value.values.extend(_ATTRIBUTES)
+    return request.SerializeToString()
+
+
+def _access_logs() -> bytes:
+    entries = field_1(b"")  # one HTTP entry that tells nothing
+    return b"\x12" + field_1(entries)[1:]
+
+
+SAMPLES: Final = {
+    OTLP_TRACES_FORMAT: _traces,
+    OTLP_METRICS_FORMAT: _metrics,
+    OTLP_LOGS_FORMAT: _logs,
+    ENVOY_ALS_FORMAT: _access_logs,
+}
+"""For each format a small message that takes its decoder through all kernels."""
+
+
+def main() -> None:
+    """Decode one small message of every format."""
+    begin = time.perf_counter()
+    masked = MaskedKeys()
+    for name, sample in SAMPLES.items():
+        body = sample()
+        DECODERS[name]([body, body])
+        admit(name, body, masked)
+    took = time.perf_counter() - begin
+    sys.stdout.write(f"decoders of {', '.join(SAMPLES)} are compiled ({took:.1f} s)\n")
+
+
+if __name__ == "__main__":
+    main()
