@@ -142,12 +142,14 @@ def _stop_on_signals() -> Iterator[_Stop]:
 
 
 def _greet(console: Console, demo: Demo) -> None:
-    instances = len(demo.mesh.envoys) - 1
-    console.print(
-        f"API       {demo.meshweir.url}/v1/graph  (documentation: {demo.meshweir.url}/docs)"
-    )
-    console.print(f"gateway   http://{demo.mesh.gateway}  with {instances} sidecars behind it")
-    console.print("Ctrl-C ends it.", style="dim")
+    sidecars = len(demo.mesh.envoys) - 1
+    url = demo.meshweir.url
+    for line in (
+        f"API      {url}/v1/graph",
+        f"docs     {url}/docs",
+        f"gateway  http://{demo.mesh.gateway} with {sidecars} sidecars behind it; Ctrl-C ends it",
+    ):
+        console.print(line, soft_wrap=True, highlight=False)
 
 
 async def _show(demo: Demo, console: Console, stop: _Stop, duration: float | None) -> None:
@@ -174,5 +176,6 @@ async def _settle(demo: Demo, console: Console) -> bool:
     graph = await demo.meshweir.graph()
     console.print(edges_table(graph, demo.truth()))
     lost = demo.mesh.load.unanswered
-    console.print(f"{verdict(seen(graph), demo.truth())}; {lost} requests without an answer")
+    said = f"{verdict(seen(graph), demo.truth())}; {lost} requests without an answer"
+    console.print(said, soft_wrap=True, highlight=False)
     return exact and lost == 0
