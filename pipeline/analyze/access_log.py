@@ -31,7 +31,8 @@ def from_access_logs(
     """The tellings of access log entries.
 
     Args:
-        logs: answer to the question ``pair_access_logs``: all entries of the requests in question.
+        logs: answer to the question ``pair_access_logs``, all entries of the requests in question,
+            and ``home``, the same for all entries of a request.
         resources: first frame of ``identity.identify``.
         keep: columns of ``logs`` to answer beside, for those who ask which entry told it.
 
@@ -60,10 +61,6 @@ def _entries(logs: pl.DataFrame, resources: pl.DataFrame) -> pl.DataFrame:
     inbound = names.str.contains(INBOUND_NAME) | pl.col("tls_peer_identity").is_not_null()
     weight = (MILLION / pl.col("sample_rate")).round().cast(pl.Int64)
     entries = entries.with_columns(
-        pl.when(pl.col("request_id").is_null())
-        .then("slice")
-        .otherwise(pl.col("slice").min().over("request_id"))
-        .alias("home"),
         pl.when(gateway)
         .then(pl.lit("gateway"))
         .when(outbound)
@@ -229,9 +226,9 @@ def _measured(entries: pl.DataFrame, *, serves: bool) -> pl.DataFrame:
 
 
 def aliases(logs: pl.DataFrame, resources: pl.DataFrame) -> pl.DataFrame:
-    """Names and addresses that entries tell of their own proxy: ``home``, ``alias``, ``identity``."""
+    """Names and addresses that entries tell of their own proxy: ``slice``, ``alias``, ``identity``."""
     entries = _entries(logs, resources).filter(pl.col("direction") == "inbound")
     return pl.concat(
-        entries.select("home", "identity", alias=name).drop_nulls()
+        entries.select("slice", "identity", alias=name).drop_nulls()
         for name in ("tls_local_identity", "downstream_local_address")
     )

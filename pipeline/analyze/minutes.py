@@ -35,8 +35,9 @@ def derive(
     """Recompute the derived rows of units of slices from raw rows.
 
     Args:
-        spans: answer to ``pair_spans`` for all slices that the units need.
-        access_logs: answer to ``pair_access_logs`` for the same slices.
+        spans: answer to ``pair_spans`` with a column ``home``: at least all spans of all traces
+            whose home lies in a unit.
+        access_logs: answer to ``pair_access_logs`` with a column ``home``, likewise by request.
         resources: rows of ``resources`` that these refer to.
         units: lowest and highest slice of each unit, ascending, not overlapping.
 
@@ -45,11 +46,12 @@ def derive(
         unit. The same raw rows give the same derived rows, whatever the order they stand in.
     """
     known, identities = identify(resources)
+    spans, access_logs = _in_units(spans, units), _in_units(access_logs, units)
     told = pl.concat(
         [telling.from_spans(spans, known), access_log.from_access_logs(access_logs, known)]
     )
-    tellings = _bounded(_in_units(told, units), ["client_alias", "server_alias", "route"])
-    own = _in_units(access_log.aliases(access_logs, known), units)
+    tellings = _bounded(told, ["client_alias", "server_alias", "route"])
+    own = access_log.aliases(access_logs, known)
     return {
         EDGE_MINUTES.name: _arrow(edge_minutes(tellings, identities), EDGE_MINUTES),
         NODE_MINUTES.name: _arrow(node_minutes(tellings, identities), NODE_MINUTES),
@@ -58,7 +60,7 @@ def derive(
 
 
 def _in_units(rows: pl.DataFrame, units: Sequence[tuple[int, int]]) -> pl.DataFrame:
-    """Rows whose home lies in a unit, with the unit's lowest slice as ``slice``."""
+    """Rows whose home lies in a unit, with the unit's lowest slice in the place of ``slice``."""
     bounds = pl.DataFrame(
         {"slice": [low for low, _ in units], "highest": [high for _, high in units]},
         schema={"slice": pl.Int64, "highest": pl.Int64},

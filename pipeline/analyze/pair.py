@@ -75,8 +75,8 @@ def _table_mask(rows: int) -> np.int64:
 
 
 @nb.njit(cache=True, nogil=True)
-def _homes(high: U64, low: U64, slices: I64) -> I64:
-    """For each row the lowest slice that holds a row of its trace."""
+def homes(high: U64, low: U64, slices: I64) -> I64:
+    """For each row the lowest slice that holds a row of its trace; all its rows must be there."""
     rows = len(low)
     mask = _table_mask(rows)
     first = np.full(mask + 1, -1, np.int64)
@@ -444,16 +444,15 @@ def pair(spans: pl.DataFrame) -> pl.DataFrame:
     """Tell of each span what it says about calls.
 
     Args:
-        spans: whole traces, with columns ``slice``, ``trace_id_high``, ``trace_id_low``,
-            ``span_id``, ``parent_span_id`` (0 for none), ``kind``, ``service`` (i32), ``is_proxy``
-            (u8), ``gateway`` (u8), ``direction`` (u8: 0 unknown, 1 outbound, 2 inbound), ``start``
+        spans: whole traces, with columns ``trace_id_high``, ``trace_id_low``, ``span_id``,
+            ``parent_span_id`` (0 for none), ``kind``, ``service`` (i32), ``is_proxy`` (u8),
+            ``gateway`` (u8), ``direction`` (u8: 0 unknown, 1 outbound, 2 inbound), ``start``
             (i64, Unix ns), ``resend`` (i32), ``rank`` (i64: which of two equal spans stays).
 
     Returns:
-        One row per span that tells of a call: ``row`` (index into ``spans``), ``home`` (lowest slice
-        with a row of its trace), ``side``, ``other`` (index of the row at the other end; -1
-        nobody, -2 somebody who was not received), ``begin`` (i64, Unix ns, when the request
-        began), ``request`` (u8), ``attempts`` (i32).
+        One row per span that tells of a call: ``row`` (index into ``spans``), ``side``, ``other``
+        (index of the row at the other end; -1 nobody, -2 somebody who was not received),
+        ``begin`` (i64, Unix ns, when the request began), ``request`` (u8), ``attempts`` (i32).
     """
     column = {name: spans[name].to_numpy() for name in spans.columns}
     high_id, low_id = column["trace_id_high"], column["trace_id_low"]
@@ -475,7 +474,6 @@ def pair(spans: pl.DataFrame) -> pl.DataFrame:
     return pl.DataFrame(
         {
             "row": rows.astype(np.uint32),
-            "home": _homes(high_id, low_id, column["slice"])[rows],
             "side": told[rows],
             "other": other[rows],
             "begin": begin[rows],

@@ -20,7 +20,7 @@ WHOLE: Final = 2**56
 """Sampling thresholds are of 56 bits (OpenTelemetry probability sampling)."""
 
 TELLING: Final = {
-    "home": pl.Int64,
+    "slice": pl.Int64,
     "begin": pl.Int64,
     "client": pl.Int32,
     "client_name": pl.String,
@@ -44,7 +44,7 @@ TELLING: Final = {
     "unpaired": pl.Boolean,
     "duration_ns": pl.Int64,
 }
-"""Columns of a telling. ``home`` is the slice at which its trace is at home, ``teller`` the identity
+"""Columns of a telling. ``slice`` is the lowest of the unit it is at home in, ``teller`` the identity
 that reports, ``serves`` whether it is the server's end, ``begin`` Unix nanoseconds, ``requests`` and ``attempts`` millionths, ``tls`` whether TLS was
 mutual (null: not known)."""
 
@@ -76,7 +76,7 @@ def from_spans(
     """The tellings of spans of whole traces.
 
     Args:
-        spans: answer to the question ``pair_spans``.
+        spans: answer to the question ``pair_spans``, and ``home``, the same for a whole trace.
         resources: first frame of ``identity.identify``.
         keep: columns of ``spans`` to answer beside, for those who ask which span told it.
 
@@ -98,7 +98,6 @@ def from_spans(
 def _numbers(known: pl.DataFrame) -> pl.DataFrame:
     cluster = pl.col("upstream_cluster")
     return known.select(
-        "slice",
         "trace_id_high",
         "trace_id_low",
         "span_id",
@@ -133,7 +132,7 @@ def _assemble(mine: pl.DataFrame) -> pl.DataFrame:
         pl.when(calls).then(peer.alias()).alias("alias"),
     )
     return mine.select(
-        "home",
+        "slice",
         "begin",
         pl.when(serves & ~consumes).then("far").when(~serves).then("identity").alias("client"),
         pl.when(consumes)

@@ -69,8 +69,7 @@ class Homes:
             slice_number: the slice; must not be lower than any placed before.
             confirm: asks the store about keys that only a filter remembers.
         """
-        homes = _look_up(keys, self._young.keys, self._young.homes)
-        _fill_missing(keys, homes, self._old.keys, self._old.homes)
+        homes = self.find(keys)
         for past in reversed(self._filters):
             candidates = np.flatnonzero((homes < 0) & _might_hold(keys, past.bits))
             if len(candidates):
@@ -79,6 +78,12 @@ class Homes:
         new = homes < 0
         homes[new] = slice_number
         self._remember(keys, homes)
+        return homes
+
+    def find(self, keys: U64) -> I64:
+        """The home of each key, or -1 where only a filter, or nothing, remembers it."""
+        homes = _look_up(keys, self._young.keys, self._young.homes)
+        _fill_missing(keys, homes, self._old.keys, self._old.homes)
         return homes
 
     def _remember(self, keys: U64, homes: I64) -> None:

@@ -10,8 +10,9 @@ from typing import Final
 import numpy as np
 import polars as pl
 
+from pipeline.analyze import pair
 from pipeline.analyze.minutes import derive
-from pipeline.jobs.homes import I64, Homes, trace_keys
+from pipeline.jobs.homes import I64, U64, Homes, trace_keys
 from pipeline.store.port import Store, Unit
 
 SHARE: Final = 0.1
@@ -66,6 +67,19 @@ class MinutesJob:
         while await asyncio.to_thread(self._run, hurry=True):
             pass
 
+    def recompute_all(self) -> int:
+        """Recompute every unit from raw rows, dirty or not; returns how many rows were read.
+
+        What a new version of the analysis needs once, and what proves that nothing drifted.
+        """
+        self._notice()
+        units = self._store.quiet_units()
+        rows = 0
+        for start in range(0, len(units), UNITS_TOGETHER):
+            group = [(unit, unit.high) for unit in units[start : start + UNITS_TOGETHER]]
+            rows += self._recompute_together(group)
+        return rows
+
     def _run(self, *, hurry: bool = False) -> bool:
         noticed = self._notice()
         recomputed = self._recompute(hurry=hurry)
@@ -89,10 +103,9 @@ class MinutesJob:
         """Find the homes of all traces and requests of the slices; returns the links."""
         assert self._homes is not None  # noqa: S101 - made by _notice
         spans = self._store.ask("trace_keys", slices=slices)
-        keys = trace_keys(spans["trace_id_high"].to_numpy(), spans["trace_id_low"].to_numpy())
-        traces = spans.with_columns(pl.Series("key", keys))
+        traces = spans.with_columns(pl.Series("key", _span_keys(spans)))
         logs = self._store.ask("request_keys", slices=slices).drop_nulls("request_id")
-        requests = logs.with_columns(pl.col("request_id").hash(seed=1).alias("key"))
+        requests = logs.with_columns(pl.Series("key", _log_keys(logs)))
         links = []
         for number in slices:
             for rows, confirm in ((traces, self._traces_in), (requests, self._requests_in)):
@@ -135,18 +148,46 @@ class MinutesJob:
             self._recompute_together(group)
         return True
 
-    def _recompute_together(self, group: list[tuple[Unit, int]]) -> None:
+    def _recompute_together(self, group: list[tuple[Unit, int]]) -> int:
         began = time.monotonic()
         units = [unit for unit, _ in group]
-        slices = self._store.linked(units)
-        spans = self._store.ask("pair_spans", slices=slices)
-        logs = self._store.ask("pair_access_logs", slices=slices)
+        spans, logs = self._rows_of(units)
         resources = self._store.ask("resources")
         derived = derive(spans, logs, resources, units=units)
         self._store.replace(units, derived, cause=max(cause for _, cause in group))
         ended = time.monotonic()
         for unit in units:
             self._costs[unit.low] = _Cost(ended, (ended - began) / len(units))
+        return spans.height + logs.height
+
+    def _rows_of(self, units: list[Unit]) -> tuple[pl.DataFrame, pl.DataFrame]:
+        """Spans and access logs whose home lies in the units, and perhaps more, with their homes.
+
+        Homes are looked up; where the index has put them away, earlier slices are read for them.
+        """
+        slices = self._store.linked(units)
+        later = [number for number in slices if number >= units[0].low]
+        spans = self._store.ask("pair_spans", slices=later)
+        logs = self._store.ask("pair_access_logs", slices=later)
+        assert self._homes is not None  # noqa: S101 - made by _notice
+        found = self._homes.find(_span_keys(spans)), self._homes.find(_log_keys(logs))
+        named = logs["request_id"].is_not_null().to_numpy()
+        if (found[0] < 0).any() or (found[1][named] < 0).any():
+            spans = self._store.ask("pair_spans", slices=slices)
+            logs = self._store.ask("pair_access_logs", slices=slices)
+            homes = pair.homes(
+                spans["trace_id_high"].to_numpy(),
+                spans["trace_id_low"].to_numpy(),
+                spans["slice"].to_numpy(),
+            )
+            by_request = pl.col("slice").min().over("request_id")
+            return spans.with_columns(home=homes), logs.with_columns(home=_own_or(by_request))
+        return (
+            spans.with_columns(pl.Series("home", found[0])),
+            logs.with_columns(pl.Series("home", found[1])).with_columns(
+                home=_own_or(pl.col("home"))
+            ),
+        )
 
     def _merge(self) -> None:
         rested = time.monotonic() - REST
@@ -160,9 +201,25 @@ class MinutesJob:
             self._costs.pop(unit.low, None)
 
 
+def _span_keys(spans: pl.DataFrame) -> U64:
+    return trace_keys(spans["trace_id_high"].to_numpy(), spans["trace_id_low"].to_numpy())
+
+
+def _log_keys(logs: pl.DataFrame) -> U64:
+    return logs["request_id"].hash(seed=1).to_numpy()
+
+
+def _own_or(home: pl.Expr) -> pl.Expr:
+    """Entries without a request id are at home where they stand."""
+    return pl.when(pl.col("request_id").is_null()).then("slice").otherwise(home)
+
+
 def _found(joined: pl.DataFrame) -> tuple[I64, I64]:
     return joined["at"].cast(pl.Int64).to_numpy(), joined["home"].to_numpy()
 
+
+UNITS_TOGETHER: Final = 8
+"""Units read at once when everything is recomputed."""
 
 ROWS_TOGETHER: Final = 1_000_000
 """Rows recomputed in one go; bounds the memory of a recomputation."""

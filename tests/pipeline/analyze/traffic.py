@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 
 import polars as pl
 
+from pipeline.analyze import pair
 from pipeline.model.tables import ACCESS_LOGS, RESOURCES, SPANS
 
 SERVER, CLIENT, PRODUCER, CONSUMER = 2, 3, 4, 5
@@ -21,23 +22,30 @@ def _schema(table, without=frozenset()) -> dict[str, pl.DataType]:
 
 
 def spans(rows: Iterable[Mapping[str, object]]) -> pl.DataFrame:
-    """Rows as the question ``pair_spans`` answers them."""
+    """Rows as the question ``pair_spans`` answers them, with their homes."""
     filled = [
         {"slice": 1, "trace_id_high": 0, "trace_id_low": 1, "kind": SERVER, "status_code": 0,
          "duration_ns": 1_000_000, "is_proxy": False, "start_time": 0, **row}
         for row in rows
     ]  # fmt: skip
-    return pl.DataFrame(filled, schema=_schema(SPANS, NOT_ASKED))
+    frame = pl.DataFrame(filled, schema=_schema(SPANS, NOT_ASKED))
+    homes = pair.homes(
+        frame["trace_id_high"].to_numpy(),
+        frame["trace_id_low"].to_numpy(),
+        frame["slice"].to_numpy(),
+    )
+    return frame.with_columns(pl.Series("home", homes))
 
 
 def access_logs(rows: Iterable[Mapping[str, object]]) -> pl.DataFrame:
-    """Rows as the question ``pair_access_logs`` answers them."""
+    """Rows as the question ``pair_access_logs`` answers them, with their homes."""
     filled = [
         {"slice": 1, "request_id": "r", "log_type": 6, "protocol": "http", "start_time": 0,
          "duration_ns": 1_000_000, "http_response_status_code": 200, **row}
         for row in rows
     ]  # fmt: skip
-    return pl.DataFrame(filled, schema=_schema(ACCESS_LOGS, {"attributes"}))
+    frame = pl.DataFrame(filled, schema=_schema(ACCESS_LOGS, {"attributes"}))
+    return frame.with_columns(home=pl.col("slice").min().over("request_id"))
 
 
 def resources(*names: str, **attributes: object) -> pl.DataFrame:
