@@ -158,6 +158,7 @@ def _add_settings(parser: Parser, sections: Sequence[str], *, also: Sequence[str
 
 
 def _add_flag(group: argparse._ArgumentGroup, setting: Setting) -> None:
+    assert setting.flag is not None  # noqa: S101 - who calls has asked
     default = f"; {setting.default}" if setting.default else ""
     text = f"{setting.field.description} [{setting.variable}{default}]"
     group.add_argument(

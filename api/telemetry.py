@@ -9,7 +9,7 @@ only slow or failed runs do, so that what is exported does not beget more.
 import os
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Self
 
@@ -52,7 +52,14 @@ METHODS: Final = frozenset(
 )
 """Methods told by name; anything else is one, as the semantic conventions say."""
 
-_SIGNALS: Final = ("TRACES", "METRICS")
+_SPAN_EXPORTERS: Final[dict[str, Callable[[], SpanExporter]]] = {
+    "grpc": GrpcSpanExporter,
+    "http/protobuf": OTLPSpanExporter,
+}
+_POINT_EXPORTERS: Final[dict[str, Callable[[], MetricExporter]]] = {
+    "grpc": GrpcMetricExporter,
+    "http/protobuf": OTLPMetricExporter,
+}
 
 
 @dataclass(slots=True)
@@ -80,18 +87,13 @@ class Telemetry:
             InvalidInput: the protocol is not one of the two.
         """
         told = os.environ if environment is None else environment
-        on = {signal: _protocol(told, signal) for signal in _SIGNALS if _wanted(told, signal)}
-        exporters = {
-            "TRACES": {"grpc": GrpcSpanExporter, "http/protobuf": OTLPSpanExporter},
-            "METRICS": {"grpc": GrpcMetricExporter, "http/protobuf": OTLPMetricExporter},
-        }
-        spans = exporters["TRACES"][on["TRACES"]]() if "TRACES" in on else None
-        metrics = exporters["METRICS"][on["METRICS"]]() if "METRICS" in on else None
-        reader = (
-            PeriodicExportingMetricReader(metrics) if isinstance(metrics, MetricExporter) else None
-        )
+        spans = _SPAN_EXPORTERS[_protocol(told, "TRACES")] if _wanted(told, "TRACES") else None
+        points = _POINT_EXPORTERS[_protocol(told, "METRICS")] if _wanted(told, "METRICS") else None
         return cls.exporting(
-            ledger, version, spans=spans if isinstance(spans, SpanExporter) else None, reader=reader
+            ledger,
+            version,
+            spans=spans and spans(),
+            reader=points and PeriodicExportingMetricReader(points()),
         )
 
     @classmethod

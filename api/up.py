@@ -13,11 +13,12 @@ from api.settings import Settings
 log = logging.getLogger(__name__)
 
 INTERRUPTED: Final = 130
-LABELS: Final = {
-    "api": "API",
-    "otlp_grpc": "OTLP/gRPC",
-    "otlp_http": "OTLP/HTTP",
+LINES: Final = {
+    "api": "API {}",
+    "otlp_grpc": "OTLP/gRPC {}",
+    "otlp_http": "OTLP/HTTP http://{}",
 }
+"""What is printed of a listener, by its name."""
 
 
 class Stop:
@@ -75,5 +76,6 @@ async def _run(settings: Settings, stop: Stop, out: TextIO) -> None:
 
 def announce(addresses: Mapping[str, str], out: TextIO) -> None:
     """One line per listener."""
-    out.writelines(f"{LABELS.get(name, name)} {address}\n" for name, address in addresses.items())
+    lines = (LINES.get(name, name + " {}").format(address) for name, address in addresses.items())
+    out.writelines(f"{line}\n" for line in lines)
     out.flush()

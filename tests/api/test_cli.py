@@ -1,5 +1,6 @@
 """The command line: what it prints where, and how it ends."""
 
+import logging
 import os
 import re
 import shutil
@@ -37,6 +38,24 @@ def meshweir(*arguments, **environment):
 def nothing_set(monkeypatch):
     for name in [name for name in os.environ if name.startswith("MESHWEIR_")]:
         monkeypatch.delenv(name)
+
+
+@pytest.fixture
+def here(capfdbinary, monkeypatch):
+    """The command in this process, which saves starting one."""
+    root = logging.getLogger()
+    handlers, level = list(root.handlers), root.level
+
+    def run(*arguments, **environment):
+        for name, value in environment.items():
+            monkeypatch.setenv(name, value)
+        with pytest.raises(SystemExit) as ended:
+            cli.main([str(argument) for argument in arguments])
+        told = capfdbinary.readouterr()
+        return subprocess.CompletedProcess(arguments, ended.value.code, told.out, told.err)
+
+    yield run
+    root.handlers[:], root.level = handlers, level
 
 
 @pytest.fixture(scope="module")
@@ -118,33 +137,33 @@ def test_a_data_directory_that_is_not_there_ends_with_1(capsys, tmp_path):
     assert not (tmp_path / "none").exists()
 
 
-def test_json_is_byte_for_byte_the_body_of_the_api(data, http):
-    ended = meshweir("graph", "--data", data, "--format", "json")
+def test_json_is_byte_for_byte_the_body_of_the_api(here, data, http):
+    ended = here("graph", "--data", data, "--format", "json")
     assert ended.returncode == 0, ended.stderr
     assert ended.stdout == http.get("/v1/graph", params=WINDOW).content
 
 
-def test_a_running_meshweir_gives_the_same_bytes(data, url):
-    ended = meshweir("graph", "--url", url, "--format", "json", "--group-by", "version")
+def test_a_running_meshweir_gives_the_same_bytes(here, data, url):
+    ended = here("graph", "--url", url, "--format", "json", "--group-by", "version")
     assert ended.returncode == 0, ended.stderr
     assert ended.stdout == (
-        meshweir("graph", "--data", data, "--format", "json", "--group-by", "version").stdout
+        here("graph", "--data", data, "--format", "json", "--group-by", "version").stdout
     )
 
 
-def test_the_environment_names_the_data_directory_too(data):
-    ended = meshweir("graph", "--format", "json", MESHWEIR_DATA=str(data))
+def test_the_environment_names_the_data_directory_too(here, data):
+    ended = here("graph", "--format", "json", MESHWEIR_DATA=str(data))
     assert orjson.loads(ended.stdout)["start"] == WINDOW["start"]
 
 
-def test_a_relative_time_is_no_flag(data):
-    ended = meshweir("graph", "--data", data, "--start", "-1000000h", "--end", "-1h")
+def test_a_relative_time_is_no_flag(here, data):
+    ended = here("graph", "--data", data, "--start", "-1000000h", "--end", "-1h")
     assert ended.returncode in {0, 2}, ended.stderr
     assert b"expected one argument" not in ended.stderr
 
 
-def test_the_table_is_plain_columns_where_there_is_no_terminal(data):
-    ended = meshweir("graph", "--data", data)
+def test_the_table_is_plain_columns_where_there_is_no_terminal(here, data):
+    ended = here("graph", "--data", data)
     lines = ended.stdout.decode().splitlines()
     assert lines[0].split()[:3] == ["CLIENT", "SERVER", "PROTOCOL"]
     (row,) = [line.split() for line in lines if line.startswith("shop/frontend ")]
@@ -154,31 +173,31 @@ def test_the_table_is_plain_columns_where_there_is_no_terminal(data):
     assert "\x1b" not in ended.stdout.decode()
 
 
-def test_mermaid_names_every_node_and_edge(data):
-    text = meshweir("graph", "--data", data, "--format", "mermaid").stdout.decode()
+def test_mermaid_names_every_node_and_edge(here, data):
+    text = here("graph", "--data", data, "--format", "mermaid").stdout.decode()
     assert text.startswith("flowchart LR\n")
     assert '["shop/cart"]' in text
     assert text.count("-->") == 4
 
 
-def test_dot_names_every_node_and_edge(data):
-    text = meshweir("graph", "--data", data, "--format", "dot").stdout.decode()
+def test_dot_names_every_node_and_edge(here, data):
+    text = here("graph", "--data", data, "--format", "dot").stdout.decode()
     assert text.startswith("digraph meshweir {\n")
     assert '"shop/frontend" -> "shop/cart" [label="0.75 req/s, 10 % errors"];' in text
     assert text.endswith("}\n")
 
 
-def test_an_unknown_focus_ends_with_1_and_what_there_is(data):
-    ended = meshweir("graph", "--data", data, "--focus", "shop/ghost")
+def test_an_unknown_focus_ends_with_1_and_what_there_is(here, data):
+    ended = here("graph", "--data", data, "--focus", "shop/ghost")
     assert ended.returncode == 1
     assert b"shop/cart" in ended.stderr
 
 
-def test_a_directory_in_use_says_who_to_ask(tmp_path):
+def test_a_directory_in_use_says_who_to_ask(here, tmp_path):
     store = open_store(tmp_path)
     (tmp_path / "running.json").write_bytes(b'{"api":"http://127.0.0.1:9","pid":1}')
     try:
-        ended = meshweir("graph", "--data", tmp_path)
+        ended = here("graph", "--data", tmp_path)
     finally:
         store.close()
     assert ended.returncode == 1
@@ -186,14 +205,14 @@ def test_a_directory_in_use_says_who_to_ask(tmp_path):
     assert b"meshweir graph --url http://127.0.0.1:9" in ended.stderr
 
 
-def test_a_meshweir_that_does_not_answer_ends_with_1():
-    ended = meshweir("graph", "--url", "http://127.0.0.1:9")
+def test_a_meshweir_that_does_not_answer_ends_with_1(here):
+    ended = here("graph", "--url", "http://127.0.0.1:9")
     assert ended.returncode == 1
     assert b"does not answer" in ended.stderr
 
 
-def test_a_guarded_meshweir_wants_its_token(mesh, ledger):
+def test_a_guarded_meshweir_wants_its_token(here, mesh, ledger):
     with served(create_app(context_for(mesh, ledger), token="t0ken")) as guarded:
-        assert b"401" in meshweir("graph", "--url", guarded).stderr
-        ended = meshweir("graph", "--url", guarded, MESHWEIR_API_TOKEN="t0ken")
+        assert b"401" in here("graph", "--url", guarded).stderr
+        ended = here("graph", "--url", guarded, MESHWEIR_API_TOKEN="t0ken")
     assert ended.returncode == 0, ended.stderr

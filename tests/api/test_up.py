@@ -27,16 +27,18 @@ class Running:
             name: value for name, value in os.environ.items() if not name.startswith("MESHWEIR_")
         }
         free = "127.0.0.1:0"
-        self.process = subprocess.Popen(
-            [
-                sys.executable, "-m", "api", "up", "--data", str(data), "--api-address", free,
-                "--otlp-grpc-address", free, "--otlp-http-address", free, *arguments,
-            ],
-            env=clean | {"PYTHONPATH": str(ROOT)} | environment,
-            stdout=subprocess.PIPE,
-            stderr=(data.parent / "stderr").open("wb"),
-            text=True,
-        )  # fmt: skip
+        command = [
+            sys.executable, "-m", "api", "up", "--data", str(data), "--api-address", free,
+            "--otlp-grpc-address", free, "--otlp-http-address", free, *arguments,
+        ]  # fmt: skip
+        with (data.parent / "stderr").open("wb") as errors:
+            self.process = subprocess.Popen(
+                command,
+                env=clean | {"PYTHONPATH": str(ROOT)} | environment,
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                text=True,
+            )
         self.lines = [self.process.stdout.readline().strip() for _ in range(3)]
         if not all(self.lines):
             pytest.fail((data.parent / "stderr").read_text())
