@@ -9,23 +9,17 @@ version 3.
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from api.demo.certificates import Identity
 from api.demo.mesh import CONSUMER_HEADER, GATEWAY_VERSION, Mesh, Service, Version
+from api.demo.teller import TELEMETRY_CLUSTER, TYPE, JsonObject, Teller
 
 LOOPBACK: Final = "127.0.0.1"
-FLUSH: Final = "0.5s"
-"""How long access-log entries may wait in a proxy; spans wait as long."""
-
 STATS_FLUSH: Final = "5s"
 """How often metrics are sent."""
 
-JsonObject = dict[str, Any]
-
-_TYPE: Final = "type.googleapis.com/"
 _HTTP_OPTIONS: Final = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
-_TELEMETRY: Final = "telemetry"
 _STATS: Final = (
     r"^cluster\.[^.]+\.(upstream_rq_(total|completed|time|retry|retry_success|[1-5]xx)|upstream_cx_(total|connect_fail))$",
     r"^http\.(inbound|outbound|gateway)\.downstream_rq_(total|completed|time|[1-5]xx)$",
@@ -103,7 +97,7 @@ class Bootstrap:
 
     def sidecar(self, place: Sidecar) -> JsonObject:
         """The configuration of an instance's proxy."""
-        teller = _Teller(self.mesh, place.service.name, place.version.name, role="sidecar")
+        teller = Teller(self.mesh, place.service.name, place.version.name, role="sidecar")
         callees = self.mesh.callees(place.service)
         listeners = [self._inbound(place, teller)]
         if callees:
@@ -117,7 +111,7 @@ class Bootstrap:
 
     def gateway(self, place: Gateway) -> JsonObject:
         """The configuration of the gateway."""
-        teller = _Teller(self.mesh, self.mesh.gateway, GATEWAY_VERSION, role="gateway")
+        teller = Teller(self.mesh, self.mesh.gateway, GATEWAY_VERSION, role="gateway")
         entry = self.mesh.service(self.mesh.entry)
         manager = teller.connection_manager("gateway", [_host(self.mesh, entry, ["*"])])
         # an edge: nothing that a consumer says of its own address or request id is believed;
@@ -129,7 +123,7 @@ class Bootstrap:
             teller, place.admin, [listener], self._upstreams(place.identity, (entry,))
         )
 
-    def _inbound(self, place: Sidecar, teller: "_Teller") -> JsonObject:
+    def _inbound(self, place: Sidecar, teller: Teller) -> JsonObject:
         routes = [{"match": {"prefix": "/"}, "route": {"cluster": "inbound"}}]
         hosts = [{"name": "inbound", "domains": ["*"], "routes": routes}]
         manager = teller.connection_manager("inbound", hosts)
@@ -138,15 +132,13 @@ class Bootstrap:
         trusted = {"prefix": f"spiffe://{self.mesh.trust_domain}/"}
         context = _tls_context(place.identity, trusted)
         tls = {
-            "@type": f"{_TYPE}envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext",
+            "@type": f"{TYPE}envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext",
             "common_tls_context": context | {"alpn_protocols": ["h2"]},
             "require_client_certificate": True,
         }
         return _listener("inbound", place.inbound, manager, direction="INBOUND", tls=tls)
 
-    def _outbound(
-        self, place: Sidecar, teller: "_Teller", callees: tuple[Service, ...]
-    ) -> JsonObject:
+    def _outbound(self, place: Sidecar, teller: Teller, callees: tuple[Service, ...]) -> JsonObject:
         hosts = [
             _host(self.mesh, callee, [callee.name, authority(self.mesh, callee)])
             for callee in callees
@@ -166,7 +158,7 @@ class Bootstrap:
         cluster = _cluster(cluster_name(callee.service, callee.version), callee.inbound, http2=True)
         cluster["transport_socket"] = _transport_socket(
             {
-                "@type": f"{_TYPE}envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext",
+                "@type": f"{TYPE}envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext",
                 "common_tls_context": _tls_context(identity, expected) | {"alpn_protocols": ["h2"]},
                 "sni": authority(self.mesh, callee.service),
             }
@@ -175,7 +167,7 @@ class Bootstrap:
 
     def _bootstrap(
         self,
-        teller: "_Teller",
+        teller: Teller,
         admin: Path,
         listeners: list[JsonObject],
         clusters: list[JsonObject],
@@ -186,7 +178,7 @@ class Bootstrap:
             "admin": {"address": {"pipe": {"path": str(admin), "mode": 0o600}}},
             "static_resources": {
                 "listeners": listeners,
-                "clusters": [*clusters, _cluster(_TELEMETRY, self.telemetry, http2=True)],
+                "clusters": [*clusters, _cluster(TELEMETRY_CLUSTER, self.telemetry, http2=True)],
             },
             "stats_flush_interval": STATS_FLUSH,
             "stats_config": {
@@ -207,117 +199,6 @@ class Bootstrap:
                         },
                     }
                 ]
-            },
-        }
-
-
-@dataclass(frozen=True, slots=True)
-class _Teller:
-    """What one proxy says of itself, and how it tells of its requests."""
-
-    mesh: Mesh
-    service: str
-    version: str
-    role: str
-
-    @property
-    def workload(self) -> str:
-        return f"{self.service}-{self.version}"
-
-    @property
-    def node(self) -> JsonObject:
-        return {
-            "id": f"{self.role}~{self.workload}.{self.mesh.namespace}",
-            "cluster": self.service,
-            "metadata": {
-                "role": self.role,
-                "namespace": self.mesh.namespace,
-                "workload": self.workload,
-                "app": self.service,
-                "version": self.version,
-            },
-        }
-
-    def resource_detectors(self) -> list[JsonObject]:
-        name = "envoy.tracers.opentelemetry.resource_detectors"
-        return [
-            {
-                "name": f"{name}.static_config",
-                "typed_config": {
-                    "@type": f"{_TYPE}envoy.extensions.tracers.opentelemetry.resource_detectors.v3"
-                    ".StaticConfigResourceDetectorConfig",
-                    "attributes": {
-                        "service.name": self.service,
-                        "service.namespace": self.mesh.namespace,
-                        "service.version": self.version,
-                        "service.instance.id": f"{self.role}~{self.workload}.{self.mesh.namespace}",
-                        "k8s.deployment.name": self.workload,
-                    },
-                },
-            }
-        ]
-
-    def stats_sink(self) -> JsonObject:
-        return {
-            "name": "envoy.stat_sinks.open_telemetry",
-            "typed_config": {
-                "@type": f"{_TYPE}envoy.extensions.stat_sinks.open_telemetry.v3.SinkConfig",
-                "grpc_service": _grpc_service(),
-                "resource_detectors": self.resource_detectors(),
-                "emit_tags_as_attributes": True,
-                "use_tag_extracted_name": True,
-                "prefix": "envoy",
-            },
-        }
-
-    def connection_manager(self, name: str, hosts: list[JsonObject]) -> JsonObject:
-        """An HTTP connection manager that traces, logs and routes; ``name`` is its log's name."""
-        network = "envoy.extensions.filters.network.http_connection_manager.v3"
-        return {
-            "@type": f"{_TYPE}{network}.HttpConnectionManager",
-            "stat_prefix": name,
-            "http_filters": [
-                {
-                    "name": "envoy.filters.http.router",
-                    "typed_config": {
-                        "@type": f"{_TYPE}envoy.extensions.filters.http.router.v3.Router"
-                    },
-                }
-            ],
-            "route_config": {"name": name, "virtual_hosts": hosts},
-            "tracing": self._tracing(),
-            "access_log": [self._access_log(name)],
-        }
-
-    def _tracing(self) -> JsonObject:
-        return {
-            "spawn_upstream_span": False,
-            "custom_tags": [
-                {"tag": "consumer", "request_header": {"name": CONSUMER_HEADER}},
-            ],
-            "provider": {
-                "name": "envoy.tracers.opentelemetry",
-                "typed_config": {
-                    "@type": f"{_TYPE}envoy.config.trace.v3.OpenTelemetryConfig",
-                    "grpc_service": _grpc_service(),
-                    "service_name": self.service,
-                    "resource_detectors": self.resource_detectors(),
-                },
-            },
-        }
-
-    def _access_log(self, name: str) -> JsonObject:
-        return {
-            "name": "envoy.access_loggers.http_grpc",
-            "typed_config": {
-                "@type": f"{_TYPE}envoy.extensions.access_loggers.grpc.v3.HttpGrpcAccessLogConfig",
-                "common_config": {
-                    "log_name": name,
-                    "transport_api_version": "V3",
-                    "grpc_service": _grpc_service(),
-                    "buffer_flush_interval": FLUSH,
-                },
-                "additional_request_headers_to_log": [CONSUMER_HEADER],
             },
         }
 
@@ -392,7 +273,7 @@ def _cluster(name: str, address: Address, *, http2: bool = False) -> JsonObject:
         "load_assignment": {"cluster_name": name, "endpoints": [{"lb_endpoints": [endpoint]}]},
         "typed_extension_protocol_options": {
             _HTTP_OPTIONS: {
-                "@type": f"{_TYPE}{_HTTP_OPTIONS}",
+                "@type": f"{TYPE}{_HTTP_OPTIONS}",
                 "explicit_http_config": {protocol: {}},
             }
         },
@@ -425,7 +306,3 @@ def _transport_socket(context: JsonObject) -> JsonObject:
 
 def _socket_address(address: Address) -> JsonObject:
     return {"socket_address": {"address": address.host, "port_value": address.port}}
-
-
-def _grpc_service() -> JsonObject:
-    return {"envoy_grpc": {"cluster_name": _TELEMETRY}, "timeout": "5s"}

@@ -13,12 +13,13 @@ import httpx
 import uvicorn
 
 from api.demo.certificates import Authority
-from api.demo.envoy import Address, Bootstrap, Gateway, JsonObject, Sidecar, workload
+from api.demo.envoy import Address, Bootstrap, Gateway, Sidecar, workload
 from api.demo.load import Load
 from api.demo.mesh import Mesh
 from api.demo.network import Ports
 from api.demo.processes import Child, find_program, spawn
 from api.demo.services import Services
+from api.demo.teller import JsonObject
 from pipeline.errors import Permanent
 
 START_SECONDS: Final = 30.0
