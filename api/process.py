@@ -27,6 +27,7 @@ from pipeline.errors import MeshweirError
 from pipeline.jobs.ingest import IngestJob
 from pipeline.jobs.job import Job
 from pipeline.jobs.minutes import MinutesJob
+from pipeline.jobs.retire import RetireJob
 from pipeline.jobs.scheduler import Scheduler
 from pipeline.model.ledger import Ledger
 from pipeline.store import open_store
@@ -70,7 +71,11 @@ async def open_parts(settings: Settings) -> AsyncIterator[Parts]:
 
 def make_jobs(parts: Parts) -> list[Job]:
     """Everything that runs again and again."""
-    return [IngestJob(parts.bus, parts.store, parts.ledger), MinutesJob(parts.store)]
+    return [
+        IngestJob(parts.bus, parts.store, parts.ledger),
+        MinutesJob(parts.store),
+        RetireJob(parts.store),
+    ]
 
 
 class Readiness:
