@@ -64,11 +64,13 @@ class Row:
         table: name of the table that gets the row; "" for the table of the enclosing row, whose
             rows then form a tree (an AnyValue inside an AnyValue).
         raw: cell that is to hold where the submessage's own bytes are; "" for none.
+        least: bytes that a sensible message of this type has; bounds how many rows there can be.
     """
 
     message: str
     table: str = ""
     raw: str = ""
+    least: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,11 +131,13 @@ class Plan:
             the root. A node is a message type as it appears below one table.
         tables: names of the tables, in the order of their numbers.
         cells: for each table the position of every named cell in its rows.
+        least: for each table how many bytes a row should have.
     """
 
     instructions: Ints
     tables: tuple[str, ...]
     cells: tuple[Mapping[str, int], ...]
+    least: tuple[int, ...]
 
 
 def compile_plan(root: str, messages: Messages) -> Plan:
@@ -147,6 +151,7 @@ class _Compiler:
         self._nodes: dict[tuple[str, str | None], int] = {}
         self._rows: list[list[int]] = [[0] * FIELDS]
         self._tables: dict[str, dict[str, int]] = {}
+        self._least: dict[str, int] = {}
         self._waiting: list[tuple[str, str | None]] = []
 
     def compile(self, root: str) -> Plan:
@@ -162,6 +167,7 @@ class _Compiler:
             np.array(self._rows, np.int64),
             tuple(self._tables),
             tuple(self._tables.values()),
+            tuple(self._least.get(table, 0) for table in self._tables),
         )
 
     def _node(self, message: str, table: str | None) -> int:
@@ -209,8 +215,9 @@ class _Compiler:
                     told=told or number,
                     node=self._node(message, table),
                 )
-            case Row(message, inner, raw):
+            case Row(message, inner, raw, least):
                 inner = inner or table
+                self._least[inner] = max(least, self._least.get(inner, 0))
                 return _pack(
                     ROW,
                     2,

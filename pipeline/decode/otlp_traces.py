@@ -38,7 +38,7 @@ MESSAGES: Final[Messages] = {
     },
     "ScopeSpans": {
         1: Row("InstrumentationScope", "scopes", raw="raw"),
-        2: Row("Span", "spans", raw="raw"),
+        2: Row("Span", "spans", raw="raw", least=24),
     },
     "Span": {
         1: Store("bytes", "trace_id"),
@@ -50,8 +50,8 @@ MESSAGES: Final[Messages] = {
         7: Store("fixed64", "start_time"),
         8: Store("fixed64", "end_time"),
         9: Row("KeyValue", "span_attributes"),
-        11: Row("Event", "events"),
-        13: Row("Link", "links"),
+        11: Row("Event", "events", least=8),
+        13: Row("Link", "links", least=24),
         15: Enter("Status"),
     },
     "Event": {

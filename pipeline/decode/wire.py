@@ -24,8 +24,8 @@ How to use it::
   skipped. What the official parser refuses is refused, with the offset of the field at fault; the
   exception is text that is not UTF-8, which is accepted here and mended later.
 
-Memory is bounded: the cells of a message may be at most ``CELLS_PER_BYTE`` times its bytes, over a
-floor that every message has.
+Memory is bounded: every row has a price in bytes (``Row.least``, or half a byte a cell), and a
+message cannot buy more rows than it has bytes, and ``FREE_BYTES`` that every message is given.
 """
 
 from collections.abc import Mapping, Sequence
@@ -57,18 +57,18 @@ from pipeline.decode.declaration import (
     compile_plan,
 )
 from pipeline.decode.kernel import Buffer, Bytes, Ints, buffer_of, inlined, kernel
+from pipeline.errors import DecodeError
 from pipeline.model.decoded import Refusal
 
 MAX_DEPTH: Final = 100
 """How deep messages and groups may nest; the official parser's limit."""
 
-CELLS_PER_BYTE: Final = 4
-FREE_CELLS: Final = 1 << 16
-"""The bound on a message's cells: these many, and ``CELLS_PER_BYTE`` for each byte. An attribute of
-nine bytes takes six cells, a span of thirty about twenty."""
+FREE_BYTES: Final = 1 << 14
+"""For how many bytes of rows a message needs no bytes of its own."""
 
-MAX_BYTES: Final = (1 << 31) - (1 << 16)
-"""How many bytes of messages one walk takes, so that a slice fits a cell."""
+MAX_BYTES: Final = 1 << 28
+"""How many bytes of messages one walk takes: what is written of them, even if escaped for JSON six
+bytes for one, has 32-bit offsets."""
 
 _TELLING: Final = 1 << 12
 """From this many bytes on a walk tells how many rows to expect of the next."""
@@ -100,7 +100,7 @@ _WIRE_MASK: Final = (1 << WIRE_BITS) - 1
 _CELL_MASK: Final = (1 << CELL_BITS) - 1
 _NODE_MASK: Final = (1 << NODE_BITS) - 1
 _LAST_63: Final = (1 << 63) - 1
-_BASE, _STRIDE, _CAPACITY, _COUNT, _MARK, _SHAPE = range(6)
+_BASE, _STRIDE, _CAPACITY, _COUNT, _MARK, _PRICE, _SHAPE = range(7)
 _END, _NODE, _TABLE, _CELLS, _NUMBER, _GROUP, _SAVED = range(7)
 
 
@@ -169,7 +169,7 @@ def _walk(  # noqa: PLR0917 - kernels have no keyword arguments
         bounds: start and end of each message.
         plan: instructions by node and field.
         shape: of each table where it begins in ``cells``, cells per row, rows of room, rows so far,
-            rows before this message.
+            rows before this message, bytes that a row costs.
         cells: room for all tables; the first cells are a row that nobody reads.
         faults: of malformed messages: index, reason, offset.
         stack: room for what encloses the message that is walked.
@@ -184,7 +184,7 @@ def _walk(  # noqa: PLR0917 - kernels have no keyword arguments
     for message in range(first, len(bounds)):
         start = bounds[message, 0]
         end = bounds[message, 1]
-        budget = FREE_CELLS + CELLS_PER_BYTE * (end - start)
+        budget = FREE_BYTES + end - start
         for table in range(len(shape)):
             shape[table, _MARK] = shape[table, _COUNT]
         position = start
@@ -343,7 +343,7 @@ def _walk(  # noqa: PLR0917 - kernels have no keyword arguments
             inner = (instruction >> TABLE_AT) & _CELL_MASK
             stride = shape[inner, _STRIDE]
             count = shape[inner, _COUNT]
-            budget -= stride
+            budget -= shape[inner, _PRICE]
             if budget < 0:
                 fault = TOO_MANY
                 break
@@ -441,14 +441,22 @@ class Format:
         self.name = name
         self._plan = compile_plan(root, messages)
         self._strides = [HEADER + len(cells) for cells in self._plan.cells]
+        self._prices = [
+            max(least, stride // 2)
+            for least, stride in zip(self._plan.least, self._strides, strict=True)
+        ]
         self._density = [0.01] * len(self._strides)
 
     def walk(self, messages: Sequence[bytes]) -> Walked:
-        """Walk all messages, together at most ``MAX_BYTES`` long; any bytes are welcome."""
-        buffer = buffer_of(messages)
-        if buffer.size > MAX_BYTES:
-            raise ValueError(f"{buffer.size} bytes at once, allowed are {MAX_BYTES}")
+        """Walk all messages.
+
+        Raises:
+            DecodeError: they are longer than ``MAX_BYTES`` together.
+        """
         ends = np.cumsum([len(message) for message in messages], dtype=np.int64)
+        if len(ends) and ends[-1] > MAX_BYTES:
+            raise DecodeError(f"more than {MAX_BYTES >> 20} MiB at once", format=self.name)
+        buffer = buffer_of(messages)
         bounds = np.zeros((len(messages), 2), np.int64)
         bounds[1:, 0] = ends[:-1]
         bounds[:, 1] = ends
@@ -475,6 +483,7 @@ class Format:
         """Tables of the size that messages of this format have needed before."""
         shape = np.zeros((len(self._strides), _SHAPE), np.int64)
         shape[:, _STRIDE] = self._strides
+        shape[:, _PRICE] = self._prices
         shape[:, _CAPACITY] = [16 + int(density * size) for density in self._density]
         return shape, _laid_out(shape)
 
