@@ -9,7 +9,7 @@ on kernels, delete ``pipeline/decode/__pycache__``.
 """
 
 from collections.abc import Callable, Iterable
-from typing import Final, NamedTuple, TypeVar, cast
+from typing import Any, Final, NamedTuple, TypeVar, cast
 
 import numpy as np
 from numba import njit
@@ -25,7 +25,7 @@ SLACK: Final = 64
 """Bytes behind the contents of every buffer, so that kernels may read and write whole words."""
 
 
-_OPTIONS: Final = {
+_OPTIONS: Final[dict[str, Any]] = {
     "nogil": True,
     "cache": True,
     "error_model": "numpy",

@@ -8,7 +8,7 @@ import numpy as np
 from pipeline.decode.declaration import PARENT
 from pipeline.decode.kernel import Buffer, Bytes, Ints, buffer_of, inlined, kernel
 from pipeline.decode.otlp_common import BYTES, STRING
-from pipeline.decode.text import LENGTH_MASK, OFFSET_BITS
+from pipeline.decode.text import LENGTH_MASK, OFFSET_BITS, slices_of
 from pipeline.decode.wire import Rows, Walked
 
 REQUEST_HEADER: Final = "http.request.header."
@@ -97,11 +97,10 @@ class MaskedKeys:
 
 def _compiled(names: Iterable[str]) -> _Keys:
     words = sorted(name.encode() for name in names)
-    lengths = np.array([len(word) for word in words], np.int64)
     likely = np.zeros((_SIZES, _SIZES), np.uint8)
     for word in words:
         likely[min(len(word), _SIZES - 1), word[-1]] = 1
-    return _Keys(buffer_of(words), (np.cumsum(lengths) - lengths) << OFFSET_BITS | lengths, likely)
+    return _Keys(buffer_of(words), slices_of(words), likely)
 
 
 @kernel

@@ -20,6 +20,7 @@ from pipeline.decode.text import (
     OFFSET_BITS,
     copy_text,
     decimal,
+    slices_of,
 )
 from pipeline.decode.wire import Rows
 
@@ -154,7 +155,7 @@ def _compiled(columns: Mapping[str, Promoted]) -> _Names:
     words = [name.encode() for name, *_ in named]
     literals = [promoted.literal.encode() for *_, promoted in named]
     text = buffer_of(words + literals)
-    slices = _slices(words + literals)
+    slices = slices_of(words + literals)
     hashes = hashes_of(text, slices[: len(words)])
     table = np.full(1 << (4 * len(words)).bit_length(), -1, np.int64)
     for number, value in enumerate(hashes.tolist()):
@@ -167,11 +168,6 @@ def _compiled(columns: Mapping[str, Promoted]) -> _Names:
         for index, (_, column, rank, promoted) in enumerate(named)
     ]
     return _Names(text, slices[: len(words)], hashes, table, np.array(meaning, np.int64))
-
-
-def _slices(words: list[bytes]) -> Ints:
-    lengths = np.array([len(word) for word in words], np.int64)
-    return (np.cumsum(lengths) - lengths) << OFFSET_BITS | lengths
 
 
 @kernel

@@ -5,11 +5,12 @@ The writers take a slice (``offset << 32 | length``) of a buffer, write to anoth
 bytes behind that place. Room for what they may need at most is the caller's to provide.
 """
 
+from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
 
-from pipeline.decode.kernel import Buffer, inlined, kernel
+from pipeline.decode.kernel import Buffer, Ints, inlined, kernel
 
 LENGTH_MASK: Final = 0xFFFFFFFF
 OFFSET_BITS: Final = 32
@@ -36,6 +37,12 @@ _BASE64: Final = np.frombuffer(
 _SHORT: Final = np.zeros(128, np.uint8)
 _SHORT[[8, 9, 10, 12, 13, QUOTE, BACKSLASH]] = np.frombuffer(b'btnfr"\\', np.uint8)
 """What follows the backslash of characters that JSON has a short escape for."""
+
+
+def slices_of(words: Sequence[bytes]) -> Ints:
+    """Where the words are in a buffer that has them one after the other."""
+    lengths = np.array([len(word) for word in words], np.int64)
+    return (np.cumsum(lengths) - lengths) << OFFSET_BITS | lengths
 
 
 @inlined
@@ -66,7 +73,7 @@ def copy_text(source: Buffer, slice_: int, out: Buffer, at: int) -> int:
         seen |= word & (_ALL >> np.uint64(64 - 8 * (length - index)))
     if seen & _HIGH_BITS:
         return _copy_mended(source, slice_, out, at)
-    return at + length
+    return int(at + length)
 
 
 @kernel
@@ -88,7 +95,7 @@ def _sequence(source: Buffer, begin: int, end: int) -> int:
         if begin + index >= end or not least <= data[begin + index] <= most:
             return -index
         least, most = 0x80, 0xBF
-    return more + 1
+    return int(more + 1)
 
 
 @kernel

@@ -1,0 +1,143 @@
+"""The check at the door."""
+
+import pytest
+from google.protobuf.message import DecodeError as ProtobufError
+from hypothesis import given, strategies as st
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.proto.common.v1.common_pb2 import AnyValue, ArrayValue, KeyValue, KeyValueList
+
+from pipeline.decode import DECODERS
+from pipeline.decode.door import MaskedKeys, admit, envoy_identifier
+from pipeline.errors import DecodeError, InvalidInput
+from pipeline.model.tables import SPANS
+from tests.pipeline.decode.bytes_twin import bytes_twin
+from tests.pipeline.decode.trace_oracle import TRACE_REQUESTS
+from tests.pipeline.decode.wire_writer import encode, tagged, varint
+
+NOTHING = MaskedKeys(())
+LOG_NAME = tagged(2, 2, b"http_envoy")
+ANY_TEXT = bytes_twin(ExportTraceServiceRequest)
+
+
+def text(key: str, value: str) -> KeyValue:
+    return KeyValue(key=key, value=AnyValue(string_value=value))
+
+
+def request_of(*attributes: KeyValue) -> ExportTraceServiceRequest:
+    """A request that has the attributes everywhere where attributes can be."""
+    request = ExportTraceServiceRequest()
+    group = request.resource_spans.add()
+    group.resource.attributes.extend(attributes)
+    scope_spans = group.scope_spans.add()
+    scope_spans.scope.attributes.extend(attributes)
+    span = scope_spans.spans.add(trace_id=b"t" * 16, span_id=b"s" * 8, attributes=attributes)
+    span.events.add(attributes=attributes)
+    span.links.add(attributes=attributes)
+    return request
+
+
+def masked(*attributes: KeyValue, keys: tuple[str, ...]) -> ExportTraceServiceRequest:
+    """What the door makes of a request with these attributes."""
+    body = request_of(*attributes).SerializeToString()
+    admission = admit("otlp_traces", body, MaskedKeys(keys))
+    assert len(admission.body) == len(body)
+    return ExportTraceServiceRequest.FromString(admission.body)
+
+
+def test_a_good_body_passes_as_it_is():
+    body = request_of(text("a", "b")).SerializeToString()
+    admission = admit("otlp_traces", body, MaskedKeys())
+    assert admission.body is body
+    assert (admission.records, admission.rejected, admission.reason) == (1, 0, "")
+
+
+def test_values_of_masked_keys_are_overwritten_everywhere():
+    told = masked(text("Authorization", "Bearer x"), text("a", "Bearer x"), keys=("authorization",))
+    assert told == request_of(text("Authorization", "********"), text("a", "Bearer x"))
+
+
+def test_masking_reaches_into_lists_and_bytes():
+    def nested(secret: AnyValue) -> tuple[KeyValue, ...]:
+        pairs = KeyValueList(values=[KeyValue(key="password", value=secret), text("user", "ann")])
+        return (
+            KeyValue(key="form", value=AnyValue(kvlist_value=pairs)),
+            KeyValue(key="password", value=AnyValue(array_value=ArrayValue(values=[secret]))),
+        )
+
+    told = masked(*nested(AnyValue(bytes_value=b"pass")), keys=("password",))
+    assert told == request_of(*nested(AnyValue(bytes_value=b"****")))
+
+
+def test_numbers_are_not_masked():
+    number = KeyValue(key="password", value=AnyValue(int_value=5))
+    assert masked(number, keys=("password",)) == request_of(number)
+
+
+def test_the_usual_secrets_are_masked_where_nothing_is_said():
+    body = request_of(text("http.request.header.Cookie", "id=1")).SerializeToString()
+    assert b"id=1" not in admit("otlp_traces", body, MaskedKeys()).body
+
+
+def test_headers_of_access_logs_are_masked_by_their_name_as_attributes():
+    headers = b"".join(
+        tagged(12, 2, tagged(1, 2, name) + tagged(2, 2, b"secret"))
+        for name in (b"authorization", b"other")
+    )
+    # an HTTP entry whose request has these headers
+    body = tagged(2, 2, tagged(1, 2, tagged(3, 2, headers.replace(varint(12 << 3 | 2), b"\x6a"))))
+    told = admit("envoy_als", body, MaskedKeys(["http.request.header.authorization"]))
+    assert told.body == body.replace(b"secret", b"******", 1)
+    assert told.records == 1
+
+
+def test_malformed_bodies_are_refused_with_their_offset():
+    body = request_of().SerializeToString()
+    with pytest.raises(DecodeError, match=r"otlp_traces: .* at byte 0") as caught:
+        admit("otlp_traces", body[:-1], NOTHING)
+    assert (caught.value.offset, caught.value.format) == (0, "otlp_traces")
+
+
+def test_formats_that_do_not_come_to_the_door_are_refused():
+    for name in ("jaeger_json", "nothing"):
+        with pytest.raises(InvalidInput):
+            admit(name, b"", NOTHING)
+
+
+def test_records_that_decoding_will_refuse_are_counted():
+    request = request_of()
+    request.resource_spans[0].scope_spans[0].spans.add(trace_id=b"short", span_id=b"s" * 8)
+    admission = admit("otlp_traces", request.SerializeToString(), NOTHING)
+    assert (admission.records, admission.rejected) == (1, 1)
+    assert admission.reason == "trace id is not 16 bytes"
+
+
+@given(TRACE_REQUESTS)
+def test_the_door_counts_as_the_decoder_does(request_):
+    body = encode(request_)
+    admission = admit("otlp_traces", body, NOTHING)
+    decoded = DECODERS["otlp_traces"]([body])
+    rows = decoded.batches[SPANS.name].num_rows if decoded.batches else 0
+    assert admission.records == rows
+    assert admission.rejected == sum(refused.records for refused in decoded.refused)
+
+
+@given(st.binary(max_size=40))
+def test_any_bytes_are_admitted_or_refused_as_the_official_parser_does(body):
+    try:
+        ANY_TEXT.FromString(body)
+    except ProtobufError:
+        with pytest.raises(DecodeError):
+            admit("otlp_traces", body, MaskedKeys())
+    else:
+        assert len(admit("otlp_traces", body, MaskedKeys()).body) == len(body)
+
+
+@pytest.mark.parametrize("parts", [[], [LOG_NAME], [LOG_NAME, b""], [LOG_NAME * 30]])
+def test_the_identifier_of_a_stream(parts):
+    told = b"".join(tagged(1, 2, part) for part in parts)
+    assert envoy_identifier(tagged(2, 2, b"") + told + tagged(9, 0, b"\x01")) == told
+
+
+def test_a_malformed_identifier_is_refused():
+    with pytest.raises(DecodeError, match="envoy_als"):
+        envoy_identifier(b"\x0a\x05")
