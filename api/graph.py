@@ -53,7 +53,7 @@ def answer(store: Store, query: GraphQuery, *, now: datetime) -> GraphAnswer:
         StoreBusy: the store took longer than its time limit.
     """
     window = query.window
-    built = build(store, query)
+    built = build(store, query, now=now)
     head: dict[str, object] = {
         "start": format_time(window.start),
         "end": format_time(window.end),
@@ -63,7 +63,7 @@ def answer(store: Store, query: GraphQuery, *, now: datetime) -> GraphAnswer:
     return GraphAnswer(head, nodes_as_answered(built.nodes), edges_as_answered(built.edges))
 
 
-def build(store: Store, query: GraphQuery) -> Graph:
+def build(store: Store, query: GraphQuery, *, now: datetime) -> Graph:
     """The graph as the analysis gives it."""
     start, end = query.window
     return graph.build(
@@ -74,6 +74,7 @@ def build(store: Store, query: GraphQuery) -> Graph:
         group_by=query.group_by,
         focus=query.focus,
         depth=query.depth,
+        now=now,
     )
 
 

@@ -15,8 +15,12 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
 )
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
-from collectors.formats import LOGS, METRICS, TRACES
 from pipeline.errors import DecodeError, MessageTooLarge
+from pipeline.model.topics import (
+    OTLP_LOGS_FORMAT as LOGS,
+    OTLP_METRICS_FORMAT as METRICS,
+    OTLP_TRACES_FORMAT as TRACES,
+)
 
 GROUP: Final = 0x0A
 """The tag of a resource group: field 1, length-delimited, in the requests of all signals."""

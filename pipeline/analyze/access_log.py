@@ -226,7 +226,7 @@ def _measured(entries: pl.DataFrame, *, serves: bool) -> pl.DataFrame:
 
 
 def aliases(logs: pl.DataFrame, resources: pl.DataFrame) -> pl.DataFrame:
-    """Names and addresses that entries tell of their own proxy: ``slice``, ``alias``, ``identity``."""
+    """What entries tell of their own proxy's names: ``slice``, ``alias``, ``identity``."""
     entries = _entries(logs, resources).filter(pl.col("direction") == "inbound")
     return pl.concat(
         entries.select("slice", "identity", alias=name).drop_nulls()

@@ -8,7 +8,7 @@ from typing import Final
 
 import polars as pl
 
-from pipeline.model.topology import NodeKind
+from pipeline.model.topology import CLIENTS, NOT_RECEIVED, NodeKind
 
 SPIFFE: Final = r"/ns/([^/]+)/(?:sa|dc/[^/]+/svc)/([^/]+)$"
 """Istio's and Consul's SPIFFE ids: namespace, and service account or service."""
@@ -116,7 +116,7 @@ def _only(name: str) -> pl.Expr:
 
 
 def _by_name(unknown: pl.DataFrame, nodes: pl.DataFrame) -> pl.DataFrame:
-    """A service whose name the alias is: in the caller's namespace, else the only one of that name."""
+    """A service the alias names: in the caller's namespace, else the only one so called."""
     host = pl.col("alias").str.extract(_HOST)
     parts = unknown.with_columns(
         host.str.extract(r"^([^.]+)").alias("name"),
@@ -160,6 +160,8 @@ def _last_resort() -> list[pl.Expr]:
     return [
         pl.when(~nobody)
         .then("node")
+        .when(alias == NOT_RECEIVED)
+        .then(pl.lit(CLIENTS))
         .when(alias.is_null())
         .then(pl.lit("unknown:unknown"))
         .when(service)
@@ -172,6 +174,8 @@ def _last_resort() -> list[pl.Expr]:
         .alias("node"),
         pl.when(~nobody)
         .then("kind")
+        .when(alias == NOT_RECEIVED)
+        .then(pl.lit(NodeKind.CLIENTS.value))
         .when(service | alias.str.contains(SPIFFE))
         .then(pl.lit(NodeKind.SERVICE.value))
         .when(alias.is_null() | address)

@@ -1,11 +1,11 @@
 """The dependency graph of a stretch of time, from the minutes of its edges.
 
-Tellings of one edge are never added up: one reporter, by one signal, gives the counts of an edge for the
-whole window, the others what only they know. Which one is decided here, when the question is asked,
-so that it can be asked differently tomorrow.
+Tellings of one edge are never added up: one reporter, by one signal, gives the counts of an edge
+for the whole window, the others what only they know. Which one is decided here, when the question
+is asked, so that it can be asked differently tomorrow.
 """
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 
 import polars as pl
@@ -13,7 +13,7 @@ import polars as pl
 from pipeline.analyze import alias
 from pipeline.analyze.histogram import quantiles
 from pipeline.errors import InvalidInput
-from pipeline.model.topology import CLIENTS, Graph, GroupBy, NodeKind, Reporter
+from pipeline.model.topology import CLIENTS, NOT_RECEIVED, Graph, GroupBy, NodeKind, Reporter
 
 MILLION: Final = 1_000_000
 
@@ -28,7 +28,11 @@ PRECEDENCE: Final = (
     Reporter.SERVER,
 )
 """Which reporter gives the counts, among those that saw enough and are equally unsampled: proxies
-before applications, the caller's side before the callee's, which never hears of failed connections."""
+before applications, the caller's side before the callee's, which never hears of failed
+connections."""
+
+ARRIVING: Final = timedelta(minutes=2)
+"""How long a trace may be on its way: exporters wait up to five seconds, retries some more."""
 
 SHARES: Final = (0.5, 0.9, 0.95, 0.99)
 
@@ -49,6 +53,7 @@ def build(
     group_by: GroupBy = GroupBy.SERVICE,
     focus: str | None = None,
     depth: int = 1,
+    now: datetime | None = None,
 ) -> Graph:
     """Build the graph of the window from ``start`` (inclusive) to ``end`` (exclusive).
 
@@ -60,17 +65,31 @@ def build(
         group_by: what a node stands for.
         focus: id of the node to look at; None for the whole graph.
         depth: how many hops from ``focus`` to keep, in both directions.
+        now: the time, when the window may hold traces that are still arriving.
 
     Raises:
         InvalidInput: ``focus`` is not a node of the graph.
     """
-    known = _grouped(alias.resolve(edge_minutes, aliases), group_by)
+    arrived = edge_minutes if now is None else _arrived(edge_minutes, now)
+    known = _grouped(alias.resolve(arrived, aliases), group_by)
     told = _by_reporter(known)
     edges = _edges(told, known, seconds=max((end - start).total_seconds(), 1.0))
     if focus is not None:
         edges = _focused(edges, focus, depth)
         known = known.join(edges.select(_EDGE), on=_EDGE, how="semi")
     return Graph(nodes=_nodes(edges, known, seconds=(end - start).total_seconds()), edges=edges)
+
+
+def _arrived(minutes: pl.DataFrame, now: datetime) -> pl.DataFrame:
+    """Without what seems to come from clients while its caller's spans are on their way.
+
+    A server's span whose parent was not received is counted under ``clients``; of the last two
+    minutes it is left out for servers of which other callers are known.
+    """
+    young = pl.col("minute") >= (now - ARRIVING).replace(tzinfo=None)
+    orphan = young & (pl.col("client_alias") == NOT_RECEIVED).fill_null(value=False)
+    called = minutes.filter(pl.col("client_kind").is_in(["service", "gateway"]))["server"].unique()
+    return minutes.filter(~(orphan & pl.col("server").is_in(called.implode())))
 
 
 def _grouped(minutes: pl.DataFrame, group_by: GroupBy) -> pl.DataFrame:
@@ -168,7 +187,7 @@ def _ratio(part: pl.Expr, whole: pl.Expr) -> pl.Expr:
 
 
 def _protocols(minutes: pl.DataFrame) -> pl.DataFrame:
-    """The protocol by which most requests of an edge went; reporters may differ in what they tell."""
+    """The protocol by which most requests of an edge went; reporters may differ in it."""
     return (
         minutes.filter(pl.col("protocol").is_not_null())
         .group_by(*_EDGE, "protocol")

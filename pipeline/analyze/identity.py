@@ -15,9 +15,7 @@ GATEWAY_NAME: Final = (
 )
 """Names by which gateways are deployed, when nothing better tells; Istio, Kong, Envoy Gateway."""
 
-GATEWAY_NODE: Final = (
-    r'"(id|node_id|node\.id)":"router~|"(?i:role|node_role|type)":"(?i:gateway|router)"'
-)
+GATEWAY_NODE: Final = r'"[^"]*id":"router~|"[^"]*(?i:role|node_type)":"(?i:gateway|router)"'
 """What an Envoy node says of itself: Istio's router type, or a role in its metadata."""
 
 

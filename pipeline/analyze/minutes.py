@@ -15,7 +15,8 @@ from pipeline.model.topology import OVERFLOW
 MINUTE_NS: Final = 60_000_000_000
 
 NAMES_PER_UNIT: Final = 10_000
-"""Distinct aliases, or distinct routes, that one unit may bring; the rest is counted as overflow."""
+"""Distinct aliases, or routes, that one recomputation may bring; the rest is counted as
+overflow."""
 
 _ENDS: Final = ("client", "server")
 _NODE_KEY: Final = tuple(

@@ -4,204 +4,58 @@ Works on whole traces at once, as columns of numbers, compiled. For every span i
 tell of a call at all, from which side, who is at the other end, is it a request of its own or one
 more attempt, and when did the request begin. The rules, in the order in which they are applied:
 
-1. A span received twice (same trace, span id, kind, service and start) is one span. Ids alone do not
-   identify a span: Zipkin shares one id between client and server, and between the attempts of a
-   retry.
+1. A span received twice (same trace, span id, kind, service and start) is one span. Ids alone do
+   not identify a span: Zipkin shares one id between client and server, and between the attempts of
+   a retry.
 2. The parent of a span is the span with its parent id; where Zipkin shared the id, the one in the
    same service, and of a server span that shares its id with a client span, that client span.
-3. A server span is inbound when it was called from another service, by another proxy, or from nowhere
-   known. A proxy's server span whose parent is its own application is the outbound half of a hop
-   (Envoy with `spawn_upstream_span`) and tells of the call as a client. A server span directly
-   under another of its service is the same call told again: by the application behind its proxy,
-   or by a second layer of instrumentation, which does not count.
+3. A server span is inbound when it was called from another service, by another proxy, or from
+   nowhere known. A proxy's server span whose parent is its own application is the outbound half of
+   a hop (Envoy with `spawn_upstream_span`) and tells of the call as a client. A server span
+   directly under another of its service is the same call told again: by the application behind its
+   proxy, or by a second layer of instrumentation, which does not count.
 4. A client span under a client span of the same service and the same teller (application or proxy)
-   is an attempt of it. A client span of a proxy under an inbound span of that proxy is the hop to its
-   own application, and tells nothing, unless another service answered: then the proxy is a gateway.
+   is an attempt of it. A client span of a proxy under an inbound span of that proxy is the hop to
+   its own application, and tells nothing, unless another service answered: then the proxy is a
+   gateway.
 5. The server of a client span is the service of the nearest span below it that is not its own.
 6. Server spans of one service under one client span are attempts; the last is the request. A client
    span followed by a sibling with a higher resend count is an attempt only.
 
-Sources: OpenTelemetry semantic conventions for HTTP and RPC spans; Envoy 1.40 (one span per proxy, or
-with `spawn_upstream_span` one more per attempt); Zipkin's shared spans.
+Sources: OpenTelemetry semantic conventions for HTTP and RPC spans; Envoy 1.40 (one span per proxy,
+or with `spawn_upstream_span` one more per attempt); Zipkin's shared spans.
 """
 
 from typing import Final
 
 import numba as nb
 import numpy as np
-import numpy.typing as npt
 import polars as pl
 
+from pipeline.analyze.kinds import (
+    CLIENT,
+    CLIENT_SIDE,
+    CONSUMER,
+    CONSUMES,
+    INBOUND,
+    OUTBOUND,
+    PRODUCER,
+    PRODUCES,
+    ROOT,
+    SERVER,
+    SERVER_SIDE,
+    UNSPECIFIED,
+)
+from pipeline.analyze.lineage import I32, I64, U8, U64, chains, parents
+
 NOTHING: Final = 0
-SERVER_SIDE: Final = 1
-CLIENT_SIDE: Final = 2
-PRODUCER: Final = 3
-CONSUMER: Final = 4
-
-KIND_UNSPECIFIED: Final = 0
-KIND_SERVER: Final = 2
-KIND_CLIENT: Final = 3
-KIND_PRODUCER: Final = 4
-KIND_CONSUMER: Final = 5
-
-ROOT: Final = -1
-MISSING: Final = -2
-
-OUTBOUND: Final = 1
-INBOUND: Final = 2
-
-_MIX_1: Final = np.uint64(0x9E3779B97F4A7C15)
-_MIX_2: Final = np.uint64(0xBF58476D1CE4E5B9)
-
-U64 = npt.NDArray[np.uint64]
-I64 = npt.NDArray[np.int64]
-I32 = npt.NDArray[np.int32]
-U8 = npt.NDArray[np.uint8]
-
-
-@nb.njit(cache=True, nogil=True, inline="always")
-def _slot(high: np.uint64, low: np.uint64, extra: np.uint64, mask: np.int64) -> np.int64:
-    mixed = (low ^ (high * _MIX_1) ^ (extra * _MIX_2)) * _MIX_1
-    mixed = (mixed ^ (mixed >> np.uint64(29))) * _MIX_2
-    return np.int64((mixed ^ (mixed >> np.uint64(32))) & np.uint64(mask))
-
-
-@nb.njit(cache=True, nogil=True)
-def _table_mask(rows: int) -> np.int64:
-    size = 16
-    while size < rows * 2:
-        size *= 2
-    return np.int64(size - 1)
-
-
-@nb.njit(cache=True, nogil=True)
-def homes(high: U64, low: U64, slices: I64) -> I64:
-    """For each row the lowest slice that holds a row of its trace; all its rows must be there."""
-    rows = len(low)
-    mask = _table_mask(rows)
-    first = np.full(mask + 1, -1, np.int64)
-    leader = np.empty(rows, np.int64)
-    home = np.empty(rows, np.int64)
-    for row in range(rows):
-        slot = _slot(high[row], low[row], np.uint64(0), mask)
-        while first[slot] >= 0 and (low[first[slot]] != low[row] or high[first[slot]] != high[row]):
-            slot = (slot + 1) & mask
-        if first[slot] < 0:
-            first[slot] = row
-            home[row] = slices[row]
-        leader[row] = first[slot]
-        home[leader[row]] = min(home[leader[row]], slices[row])
-    for row in range(rows):
-        home[row] = home[leader[row]]
-    return home
-
-
-@nb.njit(cache=True, nogil=True)
-def _find(
-    high: U64, low: U64, ids: U64, heads: I64, mask: np.int64, row: int, wanted: np.uint64
-) -> np.int64:
-    """The head of the chain of rows with id ``wanted`` in the trace of ``row``, or -1."""
-    slot = _slot(high[row], low[row], wanted, mask)
-    while heads[slot] >= 0:
-        head = heads[slot]
-        if ids[head] == wanted and low[head] == low[row] and high[head] == high[row]:
-            return head
-        slot = (slot + 1) & mask
-    return np.int64(-1)
-
-
-@nb.njit(cache=True, nogil=True)
-def _chains(
-    high: U64, low: U64, ids: U64, kind: U8, service: I32, start: I64, rank: I64
-) -> tuple[I64, I64, U8, np.int64]:
-    """Hash rows by (trace, span id); rows with equal ids are chained, rows received twice marked."""
-    rows = len(low)
-    mask = _table_mask(rows)
-    heads = np.full(mask + 1, -1, np.int64)
-    following = np.full(rows, -1, np.int64)
-    tail = np.empty(rows, np.int64)
-    twice = np.zeros(rows, np.uint8)
-    for row in range(rows):
-        slot = _slot(high[row], low[row], ids[row], mask)
-        while heads[slot] >= 0:
-            head = heads[slot]
-            if ids[head] == ids[row] and low[head] == low[row] and high[head] == high[row]:
-                break
-            slot = (slot + 1) & mask
-        if heads[slot] < 0:
-            heads[slot] = row
-            tail[row] = row
-            continue
-        other = heads[slot]
-        while other >= 0:
-            if (
-                twice[other] == 0
-                and kind[other] == kind[row]
-                and service[other] == service[row]
-                and start[other] == start[row]
-            ):
-                # which of the two stays must not depend on which came first
-                if rank[row] > rank[other]:
-                    twice[other] = 1
-                else:
-                    twice[row] = 1
-                break
-            other = following[other]
-        head = heads[slot]
-        following[tail[head]] = row
-        tail[head] = row
-    return heads, following, twice, mask
-
-
-@nb.njit(cache=True, nogil=True)
-def _parents(
-    high: U64, low: U64, ids: U64, parent_ids: U64, kind: U8, service: I32, start: I64,
-    heads: I64, following: I64, twice: U8, mask: np.int64,
-) -> I64:  # fmt: skip
-    """For each row the row of its parent, ROOT or MISSING."""
-    rows = len(low)
-    parent = np.full(rows, ROOT, np.int64)
-    for row in range(rows):
-        if kind[row] == KIND_SERVER:
-            # Zipkin: a server span that shares its id with the client span that called it
-            mate = np.int64(-1)
-            other = _find(high, low, ids, heads, mask, row, ids[row])
-            while other >= 0:
-                if (
-                    kind[other] == KIND_CLIENT
-                    and twice[other] == 0
-                    and (mate < 0 or start[other] > start[mate])
-                ):
-                    mate = other
-                other = following[other]
-            if mate >= 0:
-                parent[row] = mate
-                continue
-        if parent_ids[row] == 0:
-            continue
-        best = np.int64(MISSING)
-        best_score = -1
-        other = _find(high, low, ids, heads, mask, row, parent_ids[row])
-        while other >= 0:
-            if twice[other] == 0 and other != row:
-                score = 0
-                if service[other] == service[row]:
-                    score = 4
-                if kind[other] == (KIND_CLIENT if kind[row] == KIND_SERVER else KIND_SERVER):
-                    score += 2
-                if score > best_score or (score == best_score and start[other] < start[best]):
-                    best = other
-                    best_score = score
-            other = following[other]
-        parent[row] = best
-    return parent
 
 
 @nb.njit(cache=True, nogil=True)
 def _sides(
     kind: U8, service: I32, proxy: U8, hint: U8, parent: I64, twice: U8
 ) -> tuple[U8, U8, U8]:
-    """Rules 3 and 4 as far as the parent decides: side, outbound half, nested in its parent's call."""
+    """Rules 3 and 4 as far as the parent decides: side, outbound half, nested."""
     rows = len(kind)
     side = np.zeros(rows, np.uint8)
     outbound = np.zeros(rows, np.uint8)
@@ -212,31 +66,31 @@ def _sides(
         above = parent[row]
         known = above >= 0
         same = known and service[above] == service[row]
-        if kind[row] == KIND_PRODUCER:
-            side[row] = PRODUCER
-        elif kind[row] == KIND_CONSUMER:
-            side[row] = CONSUMER
-        elif kind[row] == KIND_CLIENT:
+        if kind[row] == PRODUCER:
+            side[row] = PRODUCES
+        elif kind[row] == CONSUMER:
+            side[row] = CONSUMES
+        elif kind[row] == CLIENT:
             side[row] = CLIENT_SIDE
-            if same and kind[above] == KIND_CLIENT and proxy[above] == proxy[row]:
+            if same and kind[above] == CLIENT and proxy[above] == proxy[row]:
                 nested[row] = 1
-        elif kind[row] == KIND_SERVER:
+        elif kind[row] == SERVER:
             side[row] = SERVER_SIDE
             if not same:
                 if proxy[row] and hint[row] == OUTBOUND:
                     outbound[row] = 1
             elif proxy[row]:
-                called = kind[above] == KIND_CLIENT and proxy[above]
+                called = kind[above] == CLIENT and proxy[above]
                 if hint[row] == OUTBOUND or (hint[row] != INBOUND and not called):
                     outbound[row] = 1
-            elif kind[above] == KIND_CLIENT and not proxy[above]:
+            elif kind[above] == CLIENT and not proxy[above]:
                 pass  # a service that calls itself
-            elif not proxy[above] and kind[above] != KIND_CLIENT:
+            elif not proxy[above] and kind[above] != CLIENT:
                 nested[row] = 1
             if outbound[row]:
                 side[row] = CLIENT_SIDE
-        elif (known and not same and kind[above] != KIND_PRODUCER) or (
-            kind[row] == KIND_UNSPECIFIED and above == ROOT
+        elif (known and not same and kind[above] != PRODUCER) or (
+            kind[row] == UNSPECIFIED and above == ROOT
         ):
             side[row] = SERVER_SIDE
     return side, outbound, nested
@@ -246,12 +100,12 @@ def _sides(
 def _is_hop(
     row: int, above: int, kind: U8, service: I32, proxy: U8, side: U8, outbound: U8
 ) -> bool:
-    """Whether the call goes over from ``above`` to ``row``: another service, or the same called anew."""
+    """Whether the call goes over from ``above`` to ``row``: to another service, or anew."""
     if service[above] != service[row]:
         return True
-    if side[row] != SERVER_SIDE or kind[row] != KIND_SERVER:
+    if side[row] != SERVER_SIDE or kind[row] != SERVER:
         return False
-    return kind[above] == KIND_CLIENT and proxy[above] == proxy[row] and not outbound[row]
+    return kind[above] == CLIENT and proxy[above] == proxy[row] and not outbound[row]
 
 
 @nb.njit(cache=True, nogil=True)
@@ -259,7 +113,7 @@ def _link(
     kind: U8, service: I32, proxy: U8, start: I64, parent: I64, side: U8, outbound: U8, nested: U8,
     twice: U8,
 ) -> tuple[I64, I32, I32]:  # fmt: skip
-    """Rule 5: for each row the row that answered it, how many did, and how many attempts it made."""
+    """Rule 5: of each row who answered it, how many did, and how many attempts it made."""
     rows = len(kind)
     answered = np.full(rows, -1, np.int64)
     answers = np.zeros(rows, np.int32)
@@ -268,9 +122,9 @@ def _link(
         above = parent[row]
         if twice[row] or above < 0:
             continue
-        if side[row] == CLIENT_SIDE and service[above] == service[row]:
-            if nested[row] or (outbound[above] and proxy[row]):
-                tries[above] += 1
+        inside = side[row] == CLIENT_SIDE and service[above] == service[row]
+        if inside and (nested[row] or (outbound[above] and proxy[row])):
+            tries[above] += 1
         if not _is_hop(row, above, kind, service, proxy, side, outbound):
             continue
         up = above
@@ -289,9 +143,9 @@ def _link(
             steps += 1
             if further < 0 or service[further] != service[up]:
                 break
-            if not (kind[up] == KIND_CLIENT or outbound[up]):
+            if not (kind[up] == CLIENT or outbound[up]):
                 break
-            if kind[further] != KIND_CLIENT and not outbound[further]:
+            if kind[further] != CLIENT and not outbound[further]:
                 # a gateway's inbound span: the call below it is its own, not its caller's
                 break
             up = further
@@ -321,7 +175,7 @@ def _outermost(row: int, kind: U8, service: I32, parent: I64, outbound: U8) -> i
         above = parent[row]
         if above < 0 or service[above] != service[row]:
             return row
-        if kind[above] != KIND_CLIENT and not outbound[above]:
+        if kind[above] != CLIENT and not outbound[above]:
             return row
         row = above
         steps += 1
@@ -409,13 +263,13 @@ def _tell(
         if twice[row] or nested[row] or side[row] == NOTHING:
             told[row] = NOTHING
         elif side[row] == CLIENT_SIDE:
-            if kind[row] == KIND_CLIENT and proxy[row] and above >= 0 and proxy[above]:
-                if service[above] == service[row]:
-                    attempt = outbound[above]
-                    to_its_application = answers[row] == 0 and not gateway[row]
-                    if attempt or (kind[above] == KIND_SERVER and to_its_application):
-                        told[row] = NOTHING
-                        continue
+            below_proxy = kind[row] == CLIENT and proxy[row] and above >= 0 and proxy[above]
+            if below_proxy and service[above] == service[row]:
+                attempt = outbound[above]
+                to_its_application = answers[row] == 0 and not gateway[row]
+                if attempt or (kind[above] == SERVER and to_its_application):
+                    told[row] = NOTHING
+                    continue
             other[row] = answered[row]
             begin[row] = start[_outermost(row, kind, service, parent, outbound)]
             request[row] = 1 - repeated[row]
@@ -458,10 +312,10 @@ def pair(spans: pl.DataFrame) -> pl.DataFrame:
     high_id, low_id = column["trace_id_high"], column["trace_id_low"]
     ids, kind, service = column["span_id"], column["kind"], column["service"]
     proxy, start = column["is_proxy"], column["start"]
-    heads, following, twice, mask = _chains(
+    heads, following, twice, mask = chains(
         high_id, low_id, ids, kind, service, start, column["rank"]
     )
-    parent = _parents(
+    parent = parents(
         high_id, low_id, ids, column["parent_span_id"], kind, service, start,
         heads, following, twice, mask,
     )  # fmt: skip

@@ -10,8 +10,8 @@ from typing import Final
 
 import polars as pl
 
-from pipeline.analyze import outcome as outcomes, pair, peer
-from pipeline.model.topology import CLIENTS, NodeKind, Reporter
+from pipeline.analyze import kinds, outcome as outcomes, pair, peer
+from pipeline.model.topology import CLIENTS, NOT_RECEIVED, NodeKind, Reporter
 
 MILLION: Final = 1_000_000
 """Counts are kept in millionths, so that sampling weights add up exactly in any order."""
@@ -44,9 +44,9 @@ TELLING: Final = {
     "unpaired": pl.Boolean,
     "duration_ns": pl.Int64,
 }
-"""Columns of a telling. ``slice`` is the lowest of the unit it is at home in, ``teller`` the identity
-that reports, ``serves`` whether it is the server's end, ``begin`` Unix nanoseconds, ``requests`` and ``attempts`` millionths, ``tls`` whether TLS was
-mutual (null: not known)."""
+"""Columns of a telling. ``slice`` is the lowest of the unit it is at home in, ``teller`` the
+identity that reports, ``serves`` whether it is the server's end, ``begin`` Unix nanoseconds,
+``requests`` and ``attempts`` millionths, ``tls`` whether TLS was mutual (null: not known)."""
 
 
 def reporter(*, serves: pl.Expr, is_proxy: pl.Expr, gateway: pl.Expr) -> pl.Expr:
@@ -107,9 +107,9 @@ def _numbers(known: pl.DataFrame) -> pl.DataFrame:
         pl.col("is_proxy").fill_null(value=False).cast(pl.UInt8),
         pl.col("gateway").fill_null(value=False).cast(pl.UInt8),
         pl.when(cluster.str.starts_with("outbound"))
-        .then(pair.OUTBOUND)
+        .then(kinds.OUTBOUND)
         .when(cluster.str.starts_with("inbound"))
-        .then(pair.INBOUND)
+        .then(kinds.INBOUND)
         .otherwise(0)
         .cast(pl.UInt8)
         .alias("direction"),
@@ -120,11 +120,12 @@ def _numbers(known: pl.DataFrame) -> pl.DataFrame:
 
 
 def _assemble(mine: pl.DataFrame) -> pl.DataFrame:
-    serves = pl.col("side").is_in([pair.SERVER_SIDE, pair.CONSUMER])
-    calls = pl.col("side") == pair.CLIENT_SIDE
-    produces = pl.col("side") == pair.PRODUCER
-    consumes = pl.col("side") == pair.CONSUMER
+    serves = pl.col("side").is_in([kinds.SERVER_SIDE, kinds.CONSUMES])
+    calls = pl.col("side") == kinds.CLIENT_SIDE
+    produces = pl.col("side") == kinds.PRODUCES
+    consumes = pl.col("side") == kinds.CONSUMES
     alone = pl.col("far").is_null()
+    orphan = pl.col("other") == kinds.MISSING
     unit = weight(pl.col("sampling_threshold"))
     mine = mine.with_columns(
         pl.when(calls & alone).then(peer.database()).alias("database"),
@@ -137,7 +138,7 @@ def _assemble(mine: pl.DataFrame) -> pl.DataFrame:
         pl.when(serves & ~consumes).then("far").when(~serves).then("identity").alias("client"),
         pl.when(consumes)
         .then("topic")
-        .when(serves & alone)
+        .when(serves & alone & ~orphan)
         .then(pl.lit(CLIENTS))
         .alias("client_name"),
         pl.when(consumes)
@@ -145,7 +146,7 @@ def _assemble(mine: pl.DataFrame) -> pl.DataFrame:
         .when(serves & alone)
         .then(pl.lit(NodeKind.CLIENTS.value))
         .alias("client_kind"),
-        pl.lit(None, pl.String).alias("client_alias"),
+        pl.when(serves & orphan).then(pl.lit(NOT_RECEIVED)).alias("client_alias"),
         pl.when(serves).then("identity").when(calls).then("far").alias("server"),
         pl.when(produces).then("topic").otherwise("database").alias("server_name"),
         pl.when(produces)
@@ -172,7 +173,7 @@ def _assemble(mine: pl.DataFrame) -> pl.DataFrame:
         pl.lit(None, pl.Boolean).alias("tls"),
         (unit > MILLION).alias("sampled"),
         pl.when(serves)
-        .then(pl.col("other") == pair.MISSING)
+        .then(pl.col("other") == kinds.MISSING)
         .otherwise(calls & alone)
         .alias("unpaired"),
         "duration_ns",

@@ -152,7 +152,7 @@ def _packed_is_whole(data: Bytes, position: int, end: int, wire_type: int) -> bo
 
 
 @kernel
-def _walk(  # noqa: PLR0917 - kernels have no keyword arguments
+def _walk(
     buffer: Buffer,
     bounds: Ints,
     plan: Ints,

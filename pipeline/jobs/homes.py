@@ -1,9 +1,9 @@
 """Homes: for every trace in the store, the lowest slice that holds a row of it.
 
-The answer must be exact for whatever comes late, and cheap at full ingest, where most traces are new.
-Recent traces stand in two hash tables, a younger and an older one. When the younger is full, the
-older is put away as a Bloom filter with its range of slices: a miss is certain, a hit is confirmed by
-the store. Everything here can be rebuilt from the store.
+The answer must be exact for whatever comes late, and cheap at full ingest, where most traces are
+new. Recent traces stand in two hash tables, a younger and an older one. When the younger is full,
+the older is put away as a Bloom filter with its range of slices: a miss is certain, a hit is
+confirmed by the store. Everything here can be rebuilt from the store.
 """
 
 from collections.abc import Callable

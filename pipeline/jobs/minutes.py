@@ -10,7 +10,7 @@ from typing import Final
 import numpy as np
 import polars as pl
 
-from pipeline.analyze import pair
+from pipeline.analyze import lineage
 from pipeline.analyze.minutes import derive
 from pipeline.jobs.homes import I64, U64, Homes, trace_keys
 from pipeline.store.port import Store, Unit
@@ -175,7 +175,7 @@ class MinutesJob:
         if (found[0] < 0).any() or (found[1][named] < 0).any():
             spans = self._store.ask("pair_spans", slices=slices)
             logs = self._store.ask("pair_access_logs", slices=slices)
-            homes = pair.homes(
+            homes = lineage.homes(
                 spans["trace_id_high"].to_numpy(),
                 spans["trace_id_low"].to_numpy(),
                 spans["slice"].to_numpy(),

@@ -1,7 +1,7 @@
 """The ledger: what came in, what became of it, and why; the one place where ingest is counted.
 
-Collectors and jobs write, ``GET /v1/ingest``, ``/metrics`` and the self-telemetry read. Counts are of
-records (spans, log records, data points, access-log entries), since the process started.
+Collectors and jobs write, ``GET /v1/ingest``, ``/metrics`` and the self-telemetry read. Counts are
+of records (spans, log records, data points, access-log entries), since the process started.
 """
 
 import threading

@@ -1,10 +1,10 @@
 """The whole path: OTLP/HTTP in, acknowledged, stored, on the graph; throughput, cost and freshness.
 
-Run ``python -m tests.benchmarks.ingest [seconds] [connections]``. Meshweir runs as ``meshweir up`` in a
-process of its own, the sender in another; both share the machine's processors, so the sender's cost is
-stated beside. The sender is a closed loop: every connection sends its next request when the last
-was acknowledged. Freshness is the time from an acknowledgement to the moment ``/v1/graph`` counts
-what was acknowledged.
+Run ``python -m tests.benchmarks.ingest [seconds] [connections]``. Meshweir runs as ``meshweir up``
+in a process of its own, the sender in another; both share the machine's processors, so the
+sender's cost is stated beside. The sender is a closed loop: every connection sends its next
+request when the last was acknowledged. Freshness is the time from an acknowledgement to the moment
+``/v1/graph`` counts what was acknowledged.
 """
 
 import asyncio
@@ -90,6 +90,10 @@ def _peak(pid: int) -> int:
     return int(re.search(r"VmHWM:\s+(\d+)", status)[1]) // 1024
 
 
+def _size(data: Path) -> int:
+    return sum(path.stat().st_size for path in data.glob("store*"))
+
+
 def _on_graph(api: str) -> int:
     """Tellings of the first service on the graph: one per trace whose first half has come."""
     with urllib.request.urlopen(f"{api}/v1/graph") as answer:
@@ -151,7 +155,7 @@ async def _measured(up, data: Path, seconds: float, connections: int) -> Measure
     peak = _peak(up.pid)
     up.terminate()
     await up.wait()
-    size = sum(path.stat().st_size for path in data.glob("store*"))
+    size = _size(data)
     latencies = sent["latencies"]
     return Measured(
         spans,
@@ -176,7 +180,7 @@ async def _warm(address: str, api: str) -> None:
             f"{address}/v1/traces", body, {"content-type": "application/x-protobuf"}
         )
         await asyncio.to_thread(lambda r=request: urllib.request.urlopen(r).read())
-    while await asyncio.to_thread(_on_graph, api) < TRACES:
+    while await asyncio.to_thread(_on_graph, api) < TRACES:  # noqa: ASYNC110 - another process
         await asyncio.sleep(0.2)
 
 

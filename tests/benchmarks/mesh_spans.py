@@ -1,7 +1,8 @@
 """OTLP requests of a small mesh, made fast: encoded once, then ids and times are written over.
 
 A trace is five calls deep: ten spans, server and client in turn, of five services. Its two halves
-travel in two requests, as two senders would send them. A span has nine attributes and some 350 bytes.
+travel in two requests, as two senders would send them. A span has nine attributes and some 350
+bytes.
 """
 
 import random

@@ -1,8 +1,8 @@
 """What the analysis costs while one minute fills, and how long ten million spans take from scratch.
 
-Run ``python -m tests.benchmarks.minutes [millions]``. All spans begin in one minute; each slice holds the
-first half of its traces and the second half of those of the slice before, so that every slice is
-dirtied once more by its successor.
+Run ``python -m tests.benchmarks.minutes [millions]``. All spans begin in one minute; each slice
+holds the first half of its traces and the second half of those of the slice before, so that every
+slice is dirtied once more by its successor.
 """
 
 import json

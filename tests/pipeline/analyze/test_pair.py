@@ -1,6 +1,6 @@
 """Which span tells of which call: one test per rule, on traffic small enough to see."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import polars as pl
 import pytest
@@ -273,9 +273,25 @@ def test_an_edge_by_version_keeps_versions_apart():
     assert told[("a", "b@v1")] == told[("a", "b@v2")] == {"client": 1, "server": 1}
 
 
-def test_a_missing_parent_is_told_as_unpaired():
-    derived = derive(
-        spans([span(2, 1, "b", SERVER)]), access_logs([]), resources("b"), units=[(1, 1)]
+def test_a_server_whose_parent_was_not_received_is_called_by_clients():
+    told, graph = edges([span(2, 1, "b", SERVER)])
+    assert told == {("clients", "b"): {"server": 1}}
+    assert dict(graph.nodes.select("id", "kind").iter_rows())["clients"] == "clients"
+
+
+@pytest.mark.parametrize(("seconds_ago", "edges"), [(30, 1), (600, 2)])
+def test_callers_that_are_still_on_their_way_make_no_edge_from_clients(seconds_ago, edges):
+    rows = [
+        span(1, 0, "a", CLIENT),
+        span(2, 1, "b", SERVER),
+        {**span(2, 1, "b", SERVER), "trace_id_low": 2},
+    ]
+    derived = derive(spans(rows), access_logs([]), resources("a", "b"), units=[(1, 1)])
+    graph = build(
+        pl.DataFrame(derived["edge_minutes"]),
+        pl.DataFrame(derived["aliases"]),
+        start=START,
+        end=END,
+        now=START + timedelta(seconds=seconds_ago),
     )
-    rows = pl.DataFrame(derived["edge_minutes"])
-    assert rows.select("client", "unpaired").rows() == [("clients", 1)]
+    assert graph.edges.height == edges

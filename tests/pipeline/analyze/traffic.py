@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 
 import polars as pl
 
-from pipeline.analyze import pair
+from pipeline.analyze import lineage
 from pipeline.model.tables import ACCESS_LOGS, RESOURCES, SPANS
 
 SERVER, CLIENT, PRODUCER, CONSUMER = 2, 3, 4, 5
@@ -29,7 +29,7 @@ def spans(rows: Iterable[Mapping[str, object]]) -> pl.DataFrame:
         for row in rows
     ]  # fmt: skip
     frame = pl.DataFrame(filled, schema=_schema(SPANS, NOT_ASKED))
-    homes = pair.homes(
+    homes = lineage.homes(
         frame["trace_id_high"].to_numpy(),
         frame["trace_id_low"].to_numpy(),
         frame["slice"].to_numpy(),

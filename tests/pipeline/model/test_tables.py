@@ -10,13 +10,13 @@ PAGE = Path(__file__).parents[3] / "docs" / "tables.md"
 INTRODUCTION = """\
 # Tables
 
-Written from `pipeline/model/tables.py`; `make golden` rewrites this page. Raw and derived tables also
-have the column `slice`, the number of the store commit that wrote the row. Promoted columns carry the
-names of OpenTelemetry's semantic conventions with `_` for `.`; whatever is not promoted stays in
-`attributes`. Times are UTC. Any column may be null, which means not known.
+Written from `pipeline/model/tables.py`; `make golden` rewrites this page. Raw and derived tables
+also have the column `slice`, the number of the store commit that wrote the row. Promoted columns
+carry the names of OpenTelemetry's semantic conventions with `_` for `.`; whatever is not promoted
+stays in `attributes`. Times are UTC. Any column may be null, which means not known.
 
-The view `requests` shows every span of kind server, client, producer or consumer and every access log
-entry of a whole request as one request seen by one reporter.
+The view `requests` shows every span of kind server, client, producer or consumer and every access
+log entry of a whole request as one request seen by one reporter.
 """
 
 
@@ -38,7 +38,8 @@ def page() -> str:
 
 def section(table: Table) -> Iterator[str]:
     """One table."""
-    yield f"\n### `{table.name}`\n\nA row is {table.row}.\n\n| column | kind | meaning |\n|---|---|---|"
+    yield f"\n### `{table.name}`\n\nA row is {table.row}.\n"
+    yield "| column | kind | meaning |\n|---|---|---|"
     for column in table:
         yield f"| `{column.name}` | {column.kind} | {column.meaning} |"
 
