@@ -134,19 +134,26 @@ class MinutesJob:
         return _found(mine.join(found, on="request_id"))
 
     def _recompute(self, *, hurry: bool) -> bool:
-        now = time.monotonic()
         dirty = self._store.dirty()
         due = [
             (Unit(low, high), cause)
-            for low, high, cause, rows in dirty.iter_rows()
-            if hurry or self._costs.setdefault(low, _Cost()).due(now, young=rows <= YOUNG_ROWS)
+            for low, high, cause, _ in (dirty if hurry else self._due(dirty)).iter_rows()
         ]
-        if not due:
-            return False
-        units = _together(due, dict(zip(dirty["low"], dirty["rows"], strict=True)))
-        for group in units:
+        rows = dict(zip(dirty["low"], dirty["rows"], strict=True))
+        for group in _together(due, rows):
             self._recompute_together(group)
-        return True
+        return bool(due)
+
+    def _due(self, dirty: pl.DataFrame) -> pl.DataFrame:
+        """What has waited long enough; young units go together, because they share traces."""
+        now = time.monotonic()
+        young = pl.col("rows") <= YOUNG_ROWS
+        waited = [
+            self._costs.setdefault(low, _Cost()).due(now, young=rows <= YOUNG_ROWS)
+            for low, rows in dirty.select("low", "rows").iter_rows()
+        ]
+        due = dirty.with_columns(pl.Series("due", waited, pl.Boolean))
+        return due.filter(pl.col("due") | (young & (young & pl.col("due")).any())).drop("due")
 
     def _recompute_together(self, group: list[tuple[Unit, int]]) -> int:
         began = time.monotonic()

@@ -146,12 +146,12 @@ def test_an_empty_token_is_refused(tmp_path, content):
 
 def test_a_token_and_its_file_are_refused_together(tmp_path):
     with pytest.raises(InvalidInput, match="not both"):
-        load(flags={"api_token_file": "x"}, environment={"MESHWEIR_API_TOKEN": "secret"})
+        load(flags={"api_token_file": "x"}, environment={"MESHWEIR_API_TOKEN": "hush-hush"})
 
 
 def test_a_secret_is_not_shown():
-    held = load(flags={}, environment={"MESHWEIR_API_TOKEN": "secret"})
-    assert "secret" not in repr(held)
+    held = load(flags={}, environment={"MESHWEIR_API_TOKEN": "hush-hush"})
+    assert "hush-hush" not in repr(held)
 
 
 def test_a_misspelt_variable_is_noticed_and_others_are_left_alone():
