@@ -59,6 +59,14 @@ class _Consumption:
     done: "asyncio.Future[int]"
 
 
+@dataclass(slots=True, eq=False)
+class _Easing:
+    """Who waits until less is to be consumed."""
+
+    loop: asyncio.AbstractEventLoop
+    done: "asyncio.Future[int]"
+
+
 _Work = _Publication | _Consumption
 _Results = list[tuple["asyncio.Future[int]", int | MeshweirError]]
 
@@ -98,6 +106,9 @@ class EmbeddedBus:
         self._open = False
         self._waiting_bytes = 0
         self._waiting_lock = threading.Lock()
+        self._easing: set[_Easing] = set()
+        self._easing_lock = threading.Lock()
+        self._paced_seconds = 0.0
         self._commits = 0
         self._committed = threading.Condition()
 
@@ -107,7 +118,10 @@ class EmbeddedBus:
             return
         await asyncio.to_thread(self._log.open)
         self._readers = ThreadPoolExecutor(_READERS, thread_name_prefix="bus-read")
-        self._writer = threading.Thread(target=self._write_until_stopped, name="bus-write")
+        # a process that ends without stop() must end: whatever was acknowledged is on disk anyway
+        self._writer = threading.Thread(
+            target=self._write_until_stopped, name="bus-write", daemon=True
+        )
         self._open = True
         self._writer.start()
 
@@ -121,6 +135,7 @@ class EmbeddedBus:
         await asyncio.to_thread(writer.join)
         with self._committed:
             self._committed.notify_all()
+        self._let_all_go_on()
         await asyncio.to_thread(readers.shutdown)
         self._refuse_the_rest()
         self._log.close()
@@ -143,6 +158,22 @@ class EmbeddedBus:
         done: asyncio.Future[int] = loop.create_future()
         self._queue.put(_Publication(entry, size, loop, done))
         return await done
+
+    async def ease(self) -> None:
+        """Wait while more than ``pace_bytes`` are unconsumed, at most ``pace_seconds``."""
+        loop = asyncio.get_running_loop()
+        easing = _Easing(loop, loop.create_future())
+        with self._easing_lock:
+            if not self._open or not self._settings.pace_seconds or not self._behind:
+                return
+            self._easing.add(easing)
+        began = time.monotonic()
+        try:
+            await asyncio.wait({easing.done}, timeout=self._settings.pace_seconds)
+        finally:
+            with self._easing_lock:
+                self._easing.discard(easing)
+                self._paced_seconds += time.monotonic() - began
 
     async def read(self, positions: Positions, *, max_bytes: int, wait: float) -> Sequence[Message]:
         """The next messages after ``positions``, in a thread; waits for the first one.
@@ -172,7 +203,11 @@ class EmbeddedBus:
     def status(self) -> BusStatus:
         """Unconsumed bytes (waiting ones included), their bound, and the end of each topic."""
         held = self._log.unconsumed_bytes + self._waiting_bytes
-        return BusStatus(held, self._settings.max_bytes, self._log.ends)
+        return BusStatus(held, self._settings.max_bytes, self._log.ends, self._paced_seconds)
+
+    @property
+    def _behind(self) -> bool:
+        return self._log.unconsumed_bytes + self._waiting_bytes > self._settings.pace_bytes
 
     def _reserve(self, size: int) -> None:
         limits = self._settings
@@ -242,6 +277,8 @@ class EmbeddedBus:
         publications = [item for item in work if isinstance(item, _Publication)]
         for item in consumptions:
             _tell([item], [self._note(item.positions)])
+        if consumptions and not self._behind:
+            self._let_all_go_on()
         # consumption alone is saved when the bus is idle: losing it only delays a deletion
         if publications or (not work and self._log.has_work(self._keeping)):
             self._commit(publications)
@@ -273,6 +310,11 @@ class EmbeddedBus:
             self._committed.notify_all()
         _tell(publications, results)
 
+    def _let_all_go_on(self) -> None:
+        with self._easing_lock:
+            waiting, self._easing = list(self._easing), set()
+        _tell(waiting, [0] * len(waiting))
+
     def _refuse_the_rest(self) -> None:
         gone = BusUnavailable("the bus is stopped", retry_after=self._settings.retry_after_seconds)
         with contextlib.suppress(queue.Empty):
@@ -282,7 +324,7 @@ class EmbeddedBus:
                     _tell([item], [gone])
 
 
-def _tell(work: Sequence[_Work], results: Sequence[int | MeshweirError]) -> None:
+def _tell(work: Sequence[_Work | _Easing], results: Sequence[int | MeshweirError]) -> None:
     """Resolve who waits, with one wake-up per event loop."""
     by_loop: defaultdict[asyncio.AbstractEventLoop, _Results] = defaultdict(list)
     for item, result in zip(work, results, strict=True):

@@ -19,11 +19,19 @@ from pipeline.model.messages import Message, Positions
 
 @dataclass(frozen=True, slots=True)
 class BusStatus:
-    """What an operator wants to know of a bus: bytes held, the bound, and each partition's end."""
+    """What an operator wants to know of a bus.
+
+    Attributes:
+        bytes_held: bytes that were not yet consumed.
+        bytes_allowed: the bound past which it refuses.
+        ends: the end of each partition.
+        paced_seconds: how long publishers were kept waiting by ``ease``, all of them together.
+    """
 
     bytes_held: int
     bytes_allowed: int
     ends: Positions
+    paced_seconds: float = 0.0
 
 
 class Bus(Protocol):
@@ -42,6 +50,13 @@ class Bus(Protocol):
             BusFull: the bus holds all it may; nothing was taken.
             BusUnavailable: the bus does not answer; the message may not be stored.
             MessageTooLarge: this message can never be taken.
+        """
+
+    async def ease(self) -> None:
+        """Return at once, or, when much waits to be read, once that is less; soon at any rate.
+
+        Whoever publishes calls it before answering whom the message came from, so that senders who
+        wait for answers send no faster than messages are read. Nothing depends on it.
         """
 
     async def read(self, positions: Positions, *, max_bytes: int, wait: float) -> Sequence[Message]:

@@ -20,6 +20,14 @@ class EmbeddedBusSettings(BaseModel):
         default=4 * GIB,
         description="Bytes of messages that were not yet consumed; past it the bus refuses.",
     )
+    pace_bytes: Size = Field(
+        default=48 * MIB,
+        description="Bytes not yet consumed past which senders are answered later, to slow them.",
+    )
+    pace_seconds: Annotated[float, Field(ge=0)] = Field(
+        default=1.0,
+        description="How much later at most; 0 answers at once, however much waits.",
+    )
     max_message_bytes: Size = Field(
         default=80 * MIB, description="Largest message, headers included."
     )

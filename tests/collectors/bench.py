@@ -79,8 +79,8 @@ async def running(
     await gated.start()
     ledger = Ledger()
     collectors = Collectors(settings, gated, ledger)
-    await collectors.start()
     try:
+        await collectors.start()
         yield Bench(collectors, gated, ledger)
     finally:
         gated.gate.set()

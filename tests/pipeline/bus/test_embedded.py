@@ -98,6 +98,14 @@ async def all_are_there(directory: Path, acknowledged: dict[int, tuple[str, str]
         assert await bus.publish(OTLP_SPANS, b"after", {}) == max(found) + 1
 
 
+def test_a_process_that_forgets_to_stop_ends_all_the_same(tmp_path: Path) -> None:
+    program = PUBLISHER.replace("while True", "while number < 3")
+    child = subprocess.run(
+        [sys.executable, "-c", program, str(tmp_path)], capture_output=True, timeout=60, check=True
+    )
+    assert len(child.stdout.splitlines()) == 24
+
+
 async def test_a_second_process_is_told_who_has_the_directory(tmp_path: Path) -> None:
     async with opened(tmp_path) as bus:
         second = EmbeddedBus(tmp_path)
