@@ -60,6 +60,12 @@ class Homes:
         self._young = _Table.of(1 << 12)
         self._old = _Table.of(1 << 4)
         self._filters: list[_Filter] = []
+        self._oldest = 0
+
+    def forget(self, oldest: int) -> None:
+        """Slices below ``oldest`` have left the store; what was at home there is known no more."""
+        self._oldest = oldest
+        self._filters = [past for past in self._filters if past.high >= oldest]
 
     def place(self, keys: U64, slice_number: int, confirm: Confirm) -> I64:
         """The home of each key; keys never seen before are at home in ``slice_number``.
@@ -73,7 +79,7 @@ class Homes:
         for past in reversed(self._filters):
             candidates = np.flatnonzero((homes < 0) & _might_hold(keys, past.bits))
             if len(candidates):
-                found, where = confirm(candidates, past.low, past.high)
+                found, where = confirm(candidates, max(past.low, self._oldest), past.high)
                 homes[found] = where
         new = homes < 0
         homes[new] = slice_number
@@ -82,8 +88,9 @@ class Homes:
 
     def find(self, keys: U64) -> I64:
         """The home of each key, or -1 where only a filter, or nothing, remembers it."""
-        homes = _look_up(keys, self._young.keys, self._young.homes)
-        _fill_missing(keys, homes, self._old.keys, self._old.homes)
+        homes = np.full(len(keys), -1, np.int64)
+        for table in (self._young, self._old):
+            _fill_missing(keys, homes, table.keys, table.homes, self._oldest)
         return homes
 
     def _remember(self, keys: U64, homes: I64) -> None:
@@ -132,14 +139,8 @@ def trace_keys(high: U64, low: U64) -> U64:
 
 
 @nb.njit(cache=True, nogil=True)
-def _look_up(keys: U64, table_keys: U64, table_homes: I64) -> I64:
-    homes = np.full(len(keys), -1, np.int64)
-    _fill_missing(keys, homes, table_keys, table_homes)
-    return homes
-
-
-@nb.njit(cache=True, nogil=True)
-def _fill_missing(keys: U64, homes: I64, table_keys: U64, table_homes: I64) -> None:
+def _fill_missing(keys: U64, homes: I64, table_keys: U64, table_homes: I64, oldest: int) -> None:
+    """Look up what is not known yet; homes below ``oldest`` do not count."""
     size = len(table_keys)
     for row in range(len(keys)):
         if homes[row] >= 0:
@@ -147,14 +148,15 @@ def _fill_missing(keys: U64, homes: I64, table_keys: U64, table_homes: I64) -> N
         slot = _slot(keys[row], size)
         while table_homes[slot] >= 0:
             if table_keys[slot] == keys[row]:
-                homes[row] = table_homes[slot]
+                if table_homes[slot] >= oldest:
+                    homes[row] = table_homes[slot]
                 break
             slot = (slot + 1) & (size - 1)
 
 
 @nb.njit(cache=True, nogil=True)
 def _insert(keys: U64, homes: I64, table_keys: U64, table_homes: I64) -> int:
-    """Insert what is not there yet; returns how many were new."""
+    """Insert, or give a key that is there its new home; returns how many were new."""
     size = len(table_keys)
     added = 0
     for row in range(len(keys)):
@@ -163,8 +165,8 @@ def _insert(keys: U64, homes: I64, table_keys: U64, table_homes: I64) -> int:
             slot = (slot + 1) & (size - 1)
         if table_homes[slot] < 0:
             table_keys[slot] = keys[row]
-            table_homes[slot] = homes[row]
             added += 1
+        table_homes[slot] = homes[row]
     return added
 
 

@@ -27,6 +27,9 @@ YOUNG_ROWS: Final = 400_000
 REST: Final = 30.0
 """Seconds without new rows after which units are merged."""
 
+FORGET_SECONDS: Final = 30.0
+"""Seconds between looks at which slices retention has taken."""
+
 FAN_IN: Final = 8
 """Units merged into one; a merged unit is of the next size."""
 
@@ -57,6 +60,7 @@ class MinutesJob:
         self._homes: Homes | None = None
         self._costs: dict[int, _Cost] = {}
         self._arrivals: list[tuple[float, int]] = []
+        self._forgot_at = 0.0
 
     async def run(self) -> bool:
         """Notice new slices, recompute what is due, merge what rests."""
@@ -95,9 +99,17 @@ class MinutesJob:
         slices = self._store.unnoticed()
         if not slices:
             return False
+        self._forget()
         self._arrivals.append((time.monotonic(), slices[-1]))
         self._store.notice(slices, self._place(slices))
         return True
+
+    def _forget(self) -> None:
+        """Learn now and then which slices retention has taken."""
+        assert self._homes is not None  # noqa: S101 - made by _notice
+        if time.monotonic() - self._forgot_at >= FORGET_SECONDS:
+            self._forgot_at = time.monotonic()
+            self._homes.forget(min(self._store.noticed(), default=0))
 
     def _place(self, slices: list[int]) -> pl.DataFrame:
         """Find the homes of all traces and requests of the slices; returns the links."""

@@ -44,7 +44,6 @@ def retire(database: Database, settings: StoreSettings, *, now: int) -> dict[str
     Returns:
         How many rows were deleted, by table.
 
-
     Raises:
         StoreBusy: another process wrote the same rows meanwhile; the next run tries again.
     """
@@ -100,7 +99,8 @@ def _torn(table: str, key: str) -> str:
 
 
 def _retire_derived(session: Session, *, before: int) -> dict[str, int]:
-    old = "minute < make_timestamp_ns($before)"
+    # a recording of old traffic that was just imported stays as long as its raw rows do
+    old = "minute < make_timestamp_ns($before) AND slice NOT IN (SELECT low FROM units)"
     rows = {
         table.name: _delete(session, table.name, old, {"before": before})
         for table in (EDGE_MINUTES, NODE_MINUTES)

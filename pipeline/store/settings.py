@@ -42,7 +42,8 @@ class StoreSettings(BaseModel):
         default=7 * DAY, description="Age past which raw rows are deleted, counted from arrival."
     )
     derived_age_seconds: Annotated[float, Field(gt=0)] = Field(
-        default=400 * DAY, description="Age past which the minutes of the graph are deleted."
+        default=400 * DAY,
+        description="Age past which minutes of the graph are deleted, once their raw rows are.",
     )
     quarantine_age_seconds: Annotated[float, Field(gt=0)] = Field(
         default=30 * DAY, description="Age past which quarantined messages are deleted."

@@ -50,3 +50,18 @@ def test_trace_keys_depend_on_both_halves():
     high = np.array([1, 2, 1], np.uint64)
     low = np.array([5, 5, 6], np.uint64)
     assert len(set(trace_keys(high, low).tolist())) == 3
+
+
+def test_what_was_at_home_in_a_slice_that_left_is_at_home_anew():
+    homes = Homes()
+    keys = np.array([1, 2, 3], np.uint64)
+
+    def nobody(wanted, low, high):
+        return np.empty(0, np.int64), np.empty(0, np.int64)
+
+    homes.place(keys[:2], 1, nobody)
+    homes.place(keys, 2, nobody)
+    homes.forget(2)
+    assert homes.find(keys).tolist() == [-1, -1, 2]
+    assert homes.place(keys, 5, nobody).tolist() == [5, 5, 2]
+    assert homes.place(keys, 6, nobody).tolist() == [5, 5, 2]

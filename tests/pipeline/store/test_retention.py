@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 
 from pipeline.errors import StoreBusy
-from pipeline.store import StoreSettings, Unit
+from pipeline.store import StoreSettings, Unit, retention
 from pipeline.store.duck import DuckStore
 from tests.pipeline.store.rows import MINUTE, access_logs, edges, quarantined, spans
 
@@ -61,6 +61,14 @@ def test_derived_rows_outlive_the_raw_ones(store: DuckStore) -> None:
     assert kept(store) == set()
     assert store.ask("edge_minutes", start=0, end=MINUTE).height == 3
     assert store.retire(now=31 * DAY)["edge_minutes"] == 3
+
+
+def test_minutes_of_old_traffic_stay_while_their_raw_rows_do(store: DuckStore) -> None:
+    years = 10_000 * DAY  # the minutes of the fixture are of 1970
+    with_raw = store.ask("edge_minutes", start=0, end=MINUTE).height
+    fresh = SETTINGS.model_copy(update={"raw_age_seconds": 1e12})
+    assert retention.retire(store._database, fresh, now=years) == {}
+    assert store.ask("edge_minutes", start=0, end=MINUTE).height == with_raw
 
 
 def test_a_dirty_unit_stays_with_all_that_came_after(store: DuckStore) -> None:
