@@ -92,6 +92,13 @@ def _bus(now: Standing) -> Iterator[Family]:
     bus = now.bus
     held: list[Sample] = [] if bus is None else [({}, bus.bytes_held)]
     allowed: list[Sample] = [] if bus is None else [({}, bus.bytes_allowed)]
+    paced: list[Sample] = [] if bus is None else [({}, bus.paced_seconds)]
+    yield Family(
+        "meshweir_bus_paced_seconds_total",
+        "counter",
+        "Seconds by which answers were held back to slow senders, of all of them together.",
+        paced,
+    )
     yield Family("meshweir_bus_bytes_held", "gauge", "Bytes of messages on the bus.", held)
     yield Family(
         "meshweir_bus_bytes_allowed", "gauge", "Bytes at which the bus refuses more.", allowed

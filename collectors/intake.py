@@ -108,10 +108,25 @@ class Intake:
     async def take(self, channel: Channel, body: Body) -> Receipt:
         """Bring a body to the bus; returns when it is durable, or refused.
 
+        While the bus has much that waits to be stored, the answer is held back for a moment: what
+        is accepted is durable by then, and its sender slows down.
+
         A body in which no record is good is not published. A body that could not be read or checked
         counts as one record, since nobody knows how many it had. A channel with patience waits for
         room and for the bus, and asks for the body again.
         """
+        receipt = await self._take(channel, body)
+        if receipt.accepted:
+            # here nothing of the body is held any more, neither its bytes nor its room
+            await self._bus.ease()
+        return receipt
+
+    async def warm_up(self, *formats: str) -> None:
+        """Have the check compiled before the first sender waits for it."""
+        for format_name in formats:
+            await asyncio.to_thread(admit, format_name, b"", self._masked)
+
+    async def _take(self, channel: Channel, body: Body) -> Receipt:
         records, size = 1, 0
         give_up = time.monotonic() + channel.patience
         while True:
@@ -131,11 +146,6 @@ class Intake:
                 return self._refused(channel, records, size, error)
             else:
                 return self._taken(channel, admission, size)
-
-    async def warm_up(self, *formats: str) -> None:
-        """Have the check compiled before the first sender waits for it."""
-        for format_name in formats:
-            await asyncio.to_thread(admit, format_name, b"", self._masked)
 
     async def _admit(self, format_name: str, value: bytes) -> Admission:
         if len(value) < _OFF_LOOP_BYTES:

@@ -239,3 +239,10 @@ async def fill(bus: Bus) -> int:
             last = await bus.publish(OTLP_SPANS, bytes(50_000), {})
     except BusFull:
         return last
+
+
+async def test_nobody_is_kept_waiting_while_little_is_to_be_read(place: Place) -> None:
+    async with place.bus() as bus:
+        await bus.publish(OTLP_SPANS, b"little", {})
+        await bus.ease()
+        assert bus.status().paced_seconds == 0

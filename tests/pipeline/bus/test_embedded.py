@@ -227,3 +227,45 @@ async def test_a_full_disk_is_refused_and_gotten_over(tmp_path: Path) -> None:
         after = await bus.publish(OTLP_SPANS, b"after", {})
         assert [message.offset for message in await everything(bus)] == [before, after]
         assert bus.status().bytes_held < 1000
+
+
+async def test_senders_are_let_go_when_enough_was_consumed(tmp_path: Path) -> None:
+    async with opened(tmp_path, pace_bytes=10_000, pace_seconds=3600) as bus:
+        for _ in range(4):
+            await bus.publish(OTLP_SPANS, bytes(4_000), {})
+        waiting = [asyncio.create_task(bus.ease()) for _ in range(5)]
+        await bus.consumed({SPANS: 1})
+        await asyncio.sleep(0.05)
+        assert not any(task.done() for task in waiting)
+        await bus.consumed({SPANS: 2})
+        await asyncio.gather(*waiting)
+        assert bus.status().paced_seconds > 5 * 0.05
+        await bus.ease()
+
+
+async def test_senders_are_kept_no_longer_than_the_bound(tmp_path: Path) -> None:
+    async with opened(tmp_path, pace_bytes=0, pace_seconds=0.01) as bus:
+        await bus.publish(OTLP_SPANS, b"never consumed", {})
+        await bus.ease()
+        assert bus.status().paced_seconds >= 0.01
+        assert await bus.publish(OTLP_SPANS, b"taken all the same", {}) == 1
+
+
+async def test_nobody_waits_where_pacing_is_off(tmp_path: Path) -> None:
+    async with opened(tmp_path, pace_bytes=0, pace_seconds=0) as bus:
+        await bus.publish(OTLP_SPANS, b"never consumed", {})
+        await bus.ease()
+        assert bus.status().paced_seconds == 0
+
+
+async def test_those_who_wait_go_on_when_the_bus_stops_or_they_give_up(tmp_path: Path) -> None:
+    async with opened(tmp_path, pace_bytes=0, pace_seconds=3600) as bus:
+        await bus.publish(OTLP_SPANS, b"never consumed", {})
+        stays, leaves = asyncio.create_task(bus.ease()), asyncio.create_task(bus.ease())
+        await asyncio.sleep(0.01)
+        leaves.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await leaves
+        assert not stays.done()
+    await stays
+    await bus.ease()
