@@ -31,7 +31,7 @@ async def import_recordings(
         StoreBusy: another process holds the data directory.
     """
     async with open_parts(settings) as parts:
-        ingest = IngestJob(parts.bus, parts.store, parts.ledger)
+        ingest = IngestJob(parts.bus, parts.store, parts.ledger, settings.ingest)
         done = asyncio.Event()
         with Shown(paths) as shown:
             draining = asyncio.create_task(_drain(parts, ingest, done))

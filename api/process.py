@@ -72,7 +72,7 @@ async def open_parts(settings: Settings) -> AsyncIterator[Parts]:
 def make_jobs(parts: Parts) -> list[Job]:
     """Everything that runs again and again."""
     return [
-        IngestJob(parts.bus, parts.store, parts.ledger),
+        IngestJob(parts.bus, parts.store, parts.ledger, parts.settings.ingest),
         MinutesJob(parts.store),
         RetireJob(parts.store),
     ]

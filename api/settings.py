@@ -29,6 +29,7 @@ from api.listen import ListenAddress, is_loopback
 from collectors.settings import CollectorSettings
 from pipeline.bus.settings import EmbeddedBusSettings
 from pipeline.errors import InvalidInput
+from pipeline.jobs.settings import IngestSettings
 from pipeline.store.settings import StoreSettings
 
 MIB: Final = 1024 * 1024
@@ -107,6 +108,7 @@ class Settings(BaseModel):
     api: ApiSettings = ApiSettings()
     collectors: CollectorSettings = CollectorSettings()
     bus: EmbeddedBusSettings = EmbeddedBusSettings()
+    ingest: IngestSettings = IngestSettings()
     store: StoreSettings = StoreSettings()
 
 

@@ -16,6 +16,7 @@ from pipeline.bus.port import Bus
 from pipeline.decode import DECODERS
 from pipeline.errors import DecodeError
 from pipeline.jobs.services import ServiceLimit
+from pipeline.jobs.settings import IngestSettings
 from pipeline.model.decoded import Decoded, Refusal
 from pipeline.model.ledger import Flow, Ledger, Outcome
 from pipeline.model.messages import Message, Partition
@@ -31,9 +32,6 @@ from pipeline.model.topics import (
 from pipeline.store.port import Store
 
 log = logging.getLogger(__name__)
-
-BATCH_BYTES: Final = 24 * 2**20
-"""How much is read from the bus for one slice: some 70,000 spans."""
 
 WAIT: Final = 0.2
 """Seconds to wait for a first message."""
@@ -58,20 +56,21 @@ class IngestJob:
         bus: Bus,
         store: Store,
         ledger: Ledger,
-        *,
-        max_services: int = 10_000,
+        settings: IngestSettings | None = None,
     ) -> None:
         self._bus = bus
         self._store = store
         self._ledger = ledger
-        self._services = ServiceLimit(max_services)
+        self._settings = settings or IngestSettings()
+        self._services = ServiceLimit(self._settings.max_services)
         self._positions: dict[Partition, int] | None = None
 
     async def run(self) -> bool:
         """Ingest one batch; True when the bus had a full batch, so that more is likely due."""
         if self._positions is None:
             self._positions = await asyncio.to_thread(self._start)
-        messages = await self._bus.read(self._positions, max_bytes=BATCH_BYTES, wait=WAIT)
+        size = self._settings.batch_bytes
+        messages = await self._bus.read(self._positions, max_bytes=size, wait=WAIT)
         if not messages:
             return False
         try:
@@ -80,7 +79,7 @@ class IngestJob:
             self._positions = None  # ask the store again: it alone knows what was committed
             raise
         await self._bus.consumed(self._positions)
-        return sum(len(message.value) for message in messages) >= BATCH_BYTES // 2
+        return sum(len(message.value) for message in messages) >= size // 2
 
     def _start(self) -> dict[Partition, int]:
         self._services.learn(self._store.ask("resources"))
@@ -128,7 +127,7 @@ class IngestJob:
         if over_limit:
             log.warning(
                 "%d records came from services past the limit on distinct names; "
-                "they are counted under one name (max_services)",
+                "they are counted under one name (ingest_max_services)",
                 over_limit,
             )
 
