@@ -17,8 +17,8 @@ help:  ## List the commands
 .venv/.synced: pyproject.toml uv.lock $(if $(filter .tools/bin/uv,$(UV)),.tools/bin/uv)
 	@echo "sync: installing the locked dependencies into .venv"
 	@$(UV) sync --frozen --all-extras --quiet
-	@echo "sync: compiling the decoders (once; cached beside the code)"
-	@$(RUN)/python -m pipeline.decode
+	@echo "sync: compiling decoders and analysis (once; cached beside the code)"
+	@$(RUN)/python -m pipeline
 	@touch $@
 
 sync: .venv/.synced  ## Set up .venv (quick when nothing changed)

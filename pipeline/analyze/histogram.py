@@ -13,6 +13,8 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from pipeline.analyze.arrays import values
+
 SCALE: Final = 5
 BUCKETS_PER_DOUBLING: Final = 2**SCALE
 RELATIVE_ERROR: Final = 2 ** (0.5 / BUCKETS_PER_DOUBLING) - 1
@@ -54,8 +56,8 @@ def quantiles(frame: pl.DataFrame, keys: Sequence[str], shares: Sequence[float])
     lists = frame.select(pl.col("buckets").cast(pl.List(pl.Int16)), pl.col("counts"))
     lengths = lists["buckets"].list.len().fill_null(0)
     rows = np.repeat(group.to_numpy().astype(np.int64), lengths.to_numpy())
-    buckets = lists["buckets"].explode(empty_as_null=False, keep_nulls=False).to_numpy()
-    counts = lists["counts"].explode(empty_as_null=False, keep_nulls=False).to_numpy()
+    buckets = values(lists["buckets"].explode(empty_as_null=False, keep_nulls=False))
+    counts = values(lists["counts"].explode(empty_as_null=False, keep_nulls=False))
     reached = _ranks(rows, buckets, counts, groups.height, np.asarray(shares, np.float64))
     names = [quantile_name(share) for share in shares]
     found = pl.DataFrame(reached, schema=names).select(

@@ -32,6 +32,7 @@ import numba as nb
 import numpy as np
 import polars as pl
 
+from pipeline.analyze.arrays import values
 from pipeline.analyze.kinds import (
     CLIENT,
     CLIENT_SIDE,
@@ -308,7 +309,7 @@ def pair(spans: pl.DataFrame) -> pl.DataFrame:
         (index of the row at the other end; -1 nobody, -2 somebody who was not received),
         ``begin`` (i64, Unix ns, when the request began), ``request`` (u8), ``attempts`` (i32).
     """
-    column = {name: spans[name].to_numpy() for name in spans.columns}
+    column = {name: values(spans[name]) for name in spans.columns}
     high_id, low_id = column["trace_id_high"], column["trace_id_low"]
     ids, kind, service = column["span_id"], column["kind"], column["service"]
     proxy, start = column["is_proxy"], column["start"]

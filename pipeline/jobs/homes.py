@@ -14,6 +14,8 @@ import numba as nb
 import numpy as np
 import numpy.typing as npt
 
+from pipeline.analyze.arrays import read_only
+
 U64 = npt.NDArray[np.uint64]
 I64 = npt.NDArray[np.int64]
 
@@ -71,7 +73,7 @@ class Homes:
         """The home of each key; keys never seen before are at home in ``slice_number``.
 
         Args:
-            keys: distinct 64-bit keys of the traces that the slice holds rows of.
+            keys: distinct 64-bit keys of the traces that the slice holds rows of; read-only.
             slice_number: the slice; must not be lower than any placed before.
             confirm: asks the store about keys that only a filter remembers.
         """
@@ -99,7 +101,7 @@ class Homes:
         while (self._young.used + len(keys)) * 2 > len(self._young.keys):
             larger = _Table.of(len(self._young.keys) * 2)
             larger.used = _insert(
-                self._young.keys[self._young.homes >= 0],
+                read_only(self._young.keys[self._young.homes >= 0]),
                 self._young.homes[self._young.homes >= 0],
                 larger.keys,
                 larger.homes,
@@ -110,7 +112,7 @@ class Homes:
     def _put_away(self) -> None:
         held = self._old.homes >= 0
         if held.any():
-            keys, homes = self._old.keys[held], self._old.homes[held]
+            keys, homes = read_only(self._old.keys[held]), self._old.homes[held]
             bits = np.zeros(max(1, len(keys) * BITS_PER_TRACE // 64), np.uint64)
             _add_all(keys, bits)
             self._filters.append(_Filter(bits, int(homes.min()), int(homes.max())))

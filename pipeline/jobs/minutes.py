@@ -11,6 +11,7 @@ import numpy as np
 import polars as pl
 
 from pipeline.analyze import lineage
+from pipeline.analyze.arrays import read_only, values
 from pipeline.analyze.minutes import derive
 from pipeline.jobs.homes import I64, U64, Homes, trace_keys
 from pipeline.store.port import Store, Unit
@@ -123,7 +124,7 @@ class MinutesJob:
             for rows, confirm in ((traces, self._traces_in), (requests, self._requests_in)):
                 mine = rows.filter(pl.col("slice") == number).unique("key", maintain_order=True)
 
-                homes = self._homes.place(mine["key"].to_numpy(), number, partial(confirm, mine))
+                homes = self._homes.place(values(mine["key"]), number, partial(confirm, mine))
                 links.append(
                     pl.DataFrame({"home": np.unique(homes[homes < number])}).with_columns(
                         pl.lit(number, pl.Int64).alias("slice")
@@ -195,9 +196,7 @@ class MinutesJob:
             spans = self._store.ask("pair_spans", slices=slices)
             logs = self._store.ask("pair_access_logs", slices=slices)
             homes = lineage.homes(
-                spans["trace_id_high"].to_numpy(),
-                spans["trace_id_low"].to_numpy(),
-                spans["slice"].to_numpy(),
+                *(values(spans[name]) for name in ("trace_id_high", "trace_id_low", "slice"))
             )
             by_request = pl.col("slice").min().over("request_id")
             return spans.with_columns(home=homes), logs.with_columns(home=_own_or(by_request))
@@ -221,11 +220,11 @@ class MinutesJob:
 
 
 def _span_keys(spans: pl.DataFrame) -> U64:
-    return trace_keys(spans["trace_id_high"].to_numpy(), spans["trace_id_low"].to_numpy())
+    return read_only(trace_keys(values(spans["trace_id_high"]), values(spans["trace_id_low"])))
 
 
 def _log_keys(logs: pl.DataFrame) -> U64:
-    return logs["request_id"].hash(seed=1).to_numpy()
+    return values(logs["request_id"].hash(seed=1))
 
 
 def _own_or(home: pl.Expr) -> pl.Expr:
