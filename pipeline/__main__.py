@@ -1,5 +1,4 @@
-"""``python -m pipeline``: compile everything that is compiled on first use, and say how long it
-took.
+"""``python -m pipeline``: compile what would be compiled on first use.
 
 Kernels are kept beside the source, or in the user's cache directory where that cannot be written
 to; ``NUMBA_CACHE_DIR`` says otherwise.

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from typing import Final
@@ -79,11 +80,12 @@ class MinutesJob:
         """
         self._notice()
         units = self._store.quiet_units()
-        rows = 0
-        for start in range(0, len(units), UNITS_TOGETHER):
-            group = [(unit, unit.high) for unit in units[start : start + UNITS_TOGETHER]]
-            rows += self._recompute_together(group)
-        return rows
+        groups = [
+            [(unit, unit.high) for unit in units[start : start + UNITS_TOGETHER]]
+            for start in range(0, len(units), UNITS_TOGETHER)
+        ]
+        with ThreadPoolExecutor(RECOMPUTING) as pool:
+            return sum(pool.map(self._recompute_together, groups))
 
     def _run(self, *, hurry: bool = False) -> bool:
         noticed = self._notice()
@@ -235,6 +237,9 @@ def _own_or(home: pl.Expr) -> pl.Expr:
 def _found(joined: pl.DataFrame) -> tuple[I64, I64]:
     return joined["at"].cast(pl.Int64).to_numpy(), joined["home"].to_numpy()
 
+
+RECOMPUTING: Final = 2
+"""Groups of units recomputed at once when everything is; their memory adds up."""
 
 UNITS_TOGETHER: Final = 8
 """Units read at once when everything is recomputed."""

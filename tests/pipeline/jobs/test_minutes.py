@@ -116,3 +116,12 @@ def test_units_of_one_size_merge_eight_at_a_time():
     ones = [Unit(n, n) for n in range(1, 20)]
     assert _mergeable(ones) == [Unit(1, 8), Unit(9, 16)]
     assert _mergeable([Unit(1, 8), *(Unit(n, n) for n in range(9, 16))]) == []
+
+
+def test_recomputing_everything_changes_no_number(tmp_path):
+    rows = traffic()
+    store = store_of(tmp_path, [rows[n::20] for n in range(20)])
+    before = numbers(store)
+    assert MinutesJob(store).recompute_all() >= len(rows)
+    assert_frame_equal(numbers(store), before)
+    store.close()
