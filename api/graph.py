@@ -67,7 +67,8 @@ def build(store: Store, query: GraphQuery, *, now: datetime) -> Graph:
     """The graph as the analysis gives it."""
     start, end = query.window
     return graph.build(
-        store.ask("edge_minutes", start=start, end=end),
+        # The store adds up the minutes: there are a hundred times as many of them as edges.
+        store.ask("edge_window", start=start, end=end, young=now - graph.ARRIVING),
         store.ask("aliases"),
         start=start,
         end=end,
