@@ -49,13 +49,15 @@ class Context:
         async with self.slots:
             return await asyncio.to_thread(work)
 
-    async def respond(self, key: Hashable, make: Callable[[], bytes], form: Format) -> Response:
+    async def respond(
+        self, key: Hashable, make: Callable[[], bytes], form: Format, *, lag: float = 0.0
+    ) -> Response:
         """Answer with what ``make`` gives, made once per key and state of the store.
 
-        ``make`` blocks; it runs in a thread.
+        ``make`` blocks; it runs in a thread. An answer that held ``lag`` seconds ago will do.
         """
         state = await self.off_loop(lambda: self.store.ask("state").row(0))
-        body = await self.cache.get(key, state, lambda: self.off_loop(make))
+        body = await self.cache.get(key, state, lambda: self.off_loop(make), lag=lag)
         return respond(body, form)
 
 

@@ -1,6 +1,6 @@
 """The dependency graph."""
 
-from typing import Annotated
+from typing import Annotated, Final
 
 from fastapi import APIRouter, Query
 from starlette.responses import Response
@@ -11,6 +11,9 @@ from api.parameters import GraphParameters
 from api.responses import answers
 
 router = APIRouter(prefix="/v1", tags=["graph"])
+
+LAG: Final = 1.0
+"""Seconds for which a graph is still given after the store changed, while the next is made."""
 
 
 @router.get(
@@ -34,4 +37,4 @@ async def read_graph(
         return answer.json() if form == "json" else answer.arrow(asked.part)
 
     key = ("graph", query, form if form == "json" else asked.part)
-    return await context.respond(key, make, form)
+    return await context.respond(key, make, form, lag=LAG)

@@ -83,3 +83,70 @@ def test_the_oldest_answers_give_way(max_bytes, made):
         return maker.times
 
     assert asyncio.run(asked()) == made
+
+
+class Clock:
+    """Seconds that pass when told to."""
+
+    def __init__(self):
+        self.now = 0.0
+
+    def __call__(self):
+        """The time, in seconds."""
+        return self.now
+
+
+async def versions(cache, asked, clock):
+    """Ask for (state, seconds) in turn, let what was begun end, and give what was answered."""
+    answered = []
+    for state, at in asked:
+        clock.now = at
+
+        maker = Maker(str(state).encode())
+        maker.go.set()
+        answered.append((await cache.get("key", state, maker, lag=1.0)).decode())
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+    return "".join(answered)
+
+
+@pytest.mark.parametrize(
+    ("asked", "answered"),
+    [
+        pytest.param([(1, 0), (2, 0.9), (2, 1.0)], "112", id="the last one while the next is made"),
+        pytest.param([(1, 0), (2, 1.1)], "12", id="too old to be given"),
+        pytest.param([(1, 0), (1, 9), (2, 9.9)], "111", id="age counts from when it last held"),
+        pytest.param([(1, 0), (2, 0.5), (3, 1.2), (3, 1.3)], "1123", id="always one behind"),
+    ],
+)
+def test_a_lag_bounds_how_old_an_answer_is(asked, answered):
+    clock = Clock()
+    assert asyncio.run(versions(AnswerCache(100, clock), asked, clock)) == answered
+
+
+def test_one_successor_is_made_at_a_time():
+    async def asked():
+        cache, first, next_one = AnswerCache(100, Clock()), Maker(b"old"), Maker(b"new")
+        first.go.set()
+        await cache.get("key", 1, first, lag=1.0)
+        given = [await cache.get("key", state, next_one, lag=1.0) for state in (2, 3, 4)]
+        await asyncio.sleep(0)
+        next_one.go.set()
+        return given, next_one.times
+
+    assert asyncio.run(asked()) == ([b"old"] * 3, 1)
+
+
+def test_a_failure_in_the_background_is_told_to_who_asks_next():
+    async def asked():
+        cache, good, bad = AnswerCache(100, Clock()), Maker(), Maker(ValueError("no"))
+        good.go.set()
+        bad.go.set()
+        await cache.get("key", 1, good, lag=1.0)
+        assert await cache.get("key", 2, bad, lag=1.0) == b"answer"
+        for _ in range(3):
+            await asyncio.sleep(0)
+        with pytest.raises(ValueError, match="no"):
+            await cache.get("key", 2, bad, lag=1.0)
+
+    asyncio.run(asked())

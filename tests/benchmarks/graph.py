@@ -1,8 +1,8 @@
 """How fast the graph is answered: 1,000 services, 10,000 edges, 60 minutes, in a real store.
 
-Run ``python -m tests.benchmarks.graph``. The first answer after something changed reads and builds;
-the next ones, until something changes again, come out of memory. Both go through the application
-and its cache, without a network.
+Run ``python -m tests.benchmarks.graph``. The first answer of all reads and builds; the next ones,
+until something changes, come out of memory. Live answers are asked for five times a second, and the
+store changes before each. All go through the application and its cache, without a network.
 """
 
 import asyncio
@@ -35,6 +35,8 @@ BEGIN = datetime(2026, 11, 23, 10, tzinfo=UTC)
 PATH = "/v1/graph?start=2026-11-23T10:00:00Z&end=2026-11-23T11:00:00Z"
 FIRST_ANSWERS = 8
 CACHED_ANSWERS = 200
+LIVE_ANSWERS = 40
+LIVE_SECONDS = 0.2
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,8 @@ class Measured:
     first_p95_ms: float
     cached_p50_ms: float
     cached_p95_ms: float
+    live_p50_ms: float
+    live_p95_ms: float
 
 
 def minutes_of(reporter: str) -> pl.DataFrame:
@@ -101,14 +105,20 @@ def conforming(frame: pl.DataFrame) -> pa.Table:
     return whole.select(EDGE_MINUTES.names).to_arrow().cast(EDGE_MINUTES.arrow)
 
 
-def fill(store: Store) -> int:
-    """Put the graph into a store; returns its rows."""
+def one_more_slice(store: Store) -> int:
+    """Change the store by one span; returns the number of its slice."""
     span = {"trace_id_low": 1, "span_id": 1, "start_time": BEGIN.replace(tzinfo=None)}
     raw = pa.Table.from_pylist([dict.fromkeys(SPANS.names) | span], schema=SPANS.arrow)
     positions = store.positions()
     number = store.write({SPANS.name: raw}, expected=positions, positions=positions)
     assert number is not None
     store.notice([number], pl.DataFrame(schema={"home": pl.Int64, "slice": pl.Int64}))
+    return number
+
+
+def fill(store: Store) -> int:
+    """Put the graph into a store; returns its rows."""
+    number = one_more_slice(store)
     tables = [conforming(minutes_of(reporter)) for reporter in REPORTERS]
     store.replace(
         [Unit(number, number)], {EDGE_MINUTES.name: pa.concat_tables(tables)}, cause=number
@@ -139,6 +149,13 @@ async def ask(app: ASGIApp) -> tuple[float, int]:
     return (time.perf_counter() - began) * 1000, size
 
 
+async def ask_live(app: ASGIApp, store: Store) -> tuple[float, int]:
+    """Ask after a change and a pause; see ``ask``."""
+    await asyncio.to_thread(one_more_slice, store)
+    await asyncio.sleep(LIVE_SECONDS)
+    return await ask(app)
+
+
 async def measure(directory: Path) -> Measured:
     """Fill a store and ask."""
     store = open_store(directory)
@@ -153,6 +170,7 @@ async def measure(directory: Path) -> Measured:
     first = [await ask(one) for one in fresh]
     await ask(app)
     cached = [await ask(app) for _ in range(CACHED_ANSWERS)]
+    live = [await ask_live(app, store) for _ in range(LIVE_ANSWERS)]
     store.close()
     return Measured(
         EDGES,
@@ -160,6 +178,7 @@ async def measure(directory: Path) -> Measured:
         first[0][1],
         *(float(np.percentile([ms for ms, _ in first], share)) for share in (50, 95)),
         *(float(np.percentile([ms for ms, _ in cached], share)) for share in (50, 95)),
+        *(float(np.percentile([ms for ms, _ in live], share)) for share in (50, 95)),
     )
 
 
