@@ -93,3 +93,25 @@ def test_minutes_summed_in_the_store_give_the_same_graph(store, rows, group_by):
     )
     assert summed.nodes.equals(plain.nodes)
     assert summed.edges.equals(plain.edges)
+
+
+def test_young_minutes_stay_apart_so_that_callers_on_their_way_can_be_left_out(store):
+    counts = {name.name: 1_000_000 for name in MEASURES[:-2]}
+    base = (
+        dict.fromkeys(EDGE_MINUTES.names)
+        | counts
+        | {"slice": 1, "server": "shop/a", "server_kind": "service", "reporter": "server"}
+        | {"signal": "spans", "buckets": [1], "counts": [1_000_000]}
+    )
+    begin = START.replace(tzinfo=None)
+    orphan = base | {"client_alias": NOT_RECEIVED}
+    rows = [
+        orphan | {"minute": begin},
+        orphan | {"minute": begin + timedelta(minutes=5)},
+        base | {"minute": begin, "client": "shop/b", "client_kind": "service"},
+    ]
+    derived = {EDGE_MINUTES.name: pa.Table.from_pylist(rows, schema=EDGE_MINUTES.arrow)}
+    store.replace([Unit(1, 1)], derived, cause=1)
+    minutes = store.ask("edge_window", start=START, end=END, young=NOW - graph.ARRIVING)
+    told = graph.build(minutes, store.ask("aliases"), start=START, end=END, now=NOW).edges
+    assert told.select("client", "requests").rows() == [("clients", 1), ("shop/b", 1)]
