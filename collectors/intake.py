@@ -29,6 +29,7 @@ from pipeline.model.topics import (
     FORMAT_SIGNAL,
     RECEIVED_AT_HEADER,
     RECORDS_HEADER,
+    REJECTED_HEADER,
     SOURCE_HEADER,
 )
 
@@ -157,7 +158,8 @@ class Intake:
             FORMAT_HEADER: channel.format,
             SOURCE_HEADER: channel.source,
             RECEIVED_AT_HEADER: str(self._clock()),
-            RECORDS_HEADER: str(admission.records),
+            RECORDS_HEADER: str(admission.records + admission.rejected),
+            REJECTED_HEADER: str(admission.rejected),
         }
         publishing = asyncio.ensure_future(
             self._bus.publish(channel.topic, admission.body, headers)

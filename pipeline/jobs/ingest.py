@@ -26,6 +26,7 @@ from pipeline.model.topics import (
     FORMAT_SIGNAL,
     RECEIVED_AT_HEADER,
     RECORDS_HEADER,
+    REJECTED_HEADER,
     SOURCE_HEADER,
     TOPIC_FORMAT,
 )
@@ -117,11 +118,13 @@ class IngestJob:
     ) -> None:
         stored: defaultdict[Flow, int] = defaultdict(int)
         for message in messages:
-            stored[_flow(message)] += _records(message)
+            stored[_flow(message)] += _number(message, RECORDS_HEADER, default=1)
         for message, _, refusal in refused:
-            records = _records(message) if refusal.whole else refusal.records
+            records = _refused_records(message, refusal)
             stored[_flow(message)] -= records
-            self._ledger.count(_flow(message), Outcome.QUARANTINED, records, reason=refusal.reason)
+            # what was rejected at the door was counted there
+            news = max(records - _number(message, REJECTED_HEADER, default=0), 0)
+            self._ledger.count(_flow(message), Outcome.QUARANTINED, news, reason=refusal.reason)
         for flow, records in stored.items():
             self._ledger.count(flow, Outcome.STORED, max(records, 0))
         if over_limit:
@@ -193,9 +196,15 @@ def _flow(message: Message) -> Flow:
     )
 
 
-def _records(message: Message) -> int:
-    told = message.headers.get(RECORDS_HEADER, "")
-    return int(told) if told.isdecimal() else 1
+def _number(message: Message, header: str, *, default: int) -> int:
+    told = message.headers.get(header, "")
+    return int(told) if told.isdecimal() else default
+
+
+def _refused_records(message: Message, refusal: Refusal) -> int:
+    if refusal.whole:
+        return _number(message, RECORDS_HEADER, default=1)
+    return refusal.records
 
 
 def _quarantine(refused: Sequence[tuple[Message, str, Refusal]]) -> pa.Table:
@@ -209,7 +218,7 @@ def _quarantine(refused: Sequence[tuple[Message, str, Refusal]]) -> pa.Table:
             "source": message.headers.get(SOURCE_HEADER),
             "reason": refusal.reason,
             "byte_offset": refusal.offset,
-            "records": _records(message) if refusal.whole else refusal.records,
+            "records": _refused_records(message, refusal),
             "payload": base64.b64encode(message.value[:KEPT_PAYLOAD]).decode()
             if refusal.whole
             else None,

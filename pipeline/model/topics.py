@@ -15,6 +15,10 @@ RECEIVED_AT_HEADER: Final = "received_at"
 CONTENT_TYPE_HEADER: Final = "content-type"
 
 RECORDS_HEADER: Final = "records"
+"""How many records a message holds, good and bad."""
+
+REJECTED_HEADER: Final = "rejected"
+"""How many of them the sender was told at the door that they are not taken."""
 
 OTLP_TRACES_FORMAT: Final = "otlp_traces"
 OTLP_METRICS_FORMAT: Final = "otlp_metrics"
