@@ -21,7 +21,7 @@ class EmbeddedBusSettings(BaseModel):
         description="Bytes of messages that were not yet consumed; past it the bus refuses.",
     )
     pace_bytes: Size = Field(
-        default=24 * MIB,
+        default=32 * MIB,
         description="Bytes not yet consumed past which senders are answered later, to slow them.",
     )
     pace_seconds: Annotated[float, Field(ge=0)] = Field(
