@@ -59,8 +59,9 @@ def test_good_records_are_stored_and_counted(tmp_path, store):
 
 def test_what_was_rejected_at_the_door_is_not_counted_as_quarantined_again(tmp_path, store):
     body = traces(3, wrong_ids=1).SerializeToString()
-    counts = ingested(tmp_path, store, (OTLP_SPANS, body, told(3, rejected=1)))[SPANS]
-    assert counts.outcomes == {Outcome.STORED: 2}
+    counts = ingested(tmp_path, store, (OTLP_SPANS, body, told(4, rejected=1)))[SPANS]
+    assert counts.outcomes == {Outcome.STORED: 3}
+    assert store.ask("pair_spans", slices=[1]).height == 3
     assert store.ask("quarantine", limit=9)["records"].to_list() == [1]
 
 
