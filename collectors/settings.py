@@ -4,33 +4,9 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
+from pipeline.model.secret_keys import SECRET_KEYS
+
 MIB = 1024 * 1024
-
-_SECRET_HEADERS = (
-    "authorization",
-    "proxy-authorization",
-    "cookie",
-    "x-api-key",
-    "api-key",
-    "apikey",
-    "x-auth-token",
-    "x-amz-security-token",
-    "x-forwarded-client-cert",
-)
-
-MASKED_KEYS = (
-    *_SECRET_HEADERS,
-    *(f"http.request.header.{name}" for name in _SECRET_HEADERS),
-    "set-cookie",
-    "http.response.header.set-cookie",
-    "password",
-    "passwd",
-    "secret",
-    "access_token",
-    "refresh_token",
-    "client_secret",
-)
-"""The keys that the door masks by default; written here too because importing the door compiles."""
 
 Size = Annotated[int, Field(ge=1024)]
 Seconds = Annotated[float, Field(gt=0)]
@@ -53,7 +29,7 @@ class IntakeSettings(BaseModel):
         default=1.0, description="When a sender that met no room is told to come back."
     )
     masked_keys: tuple[str, ...] = Field(
-        default=MASKED_KEYS,
+        default=SECRET_KEYS,
         description="Attribute keys whose values are masked before anything is stored.",
     )
 

@@ -169,7 +169,7 @@ def _server_side(entries: pl.DataFrame, client: pl.DataFrame) -> pl.DataFrame:
     gateway = pl.col("direction") == "gateway"
     told = _measured(served, serves=True)
     attempt = (
-        pl.struct(pl.col("outcome") == OK, "start_time", "row")
+        pl.struct(pl.col("outcome") == OK, "start_time", "duration_ns", "row")
         .rank("ordinal", descending=True)
         .over("request_id", "service", "client")
     )

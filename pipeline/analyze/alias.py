@@ -8,6 +8,7 @@ from typing import Final
 
 import polars as pl
 
+from pipeline.analyze.peer import ADDRESS
 from pipeline.model.topology import CLIENTS, NOT_RECEIVED, NodeKind
 
 SPIFFE: Final = r"/ns/([^/]+)/(?:sa|dc/[^/]+/svc)/([^/]+)$"
@@ -156,7 +157,7 @@ def _last_resort() -> list[pl.Expr]:
     alias, nobody = pl.col("alias"), pl.col("node").is_null()
     service = alias.str.contains(r"^[a-z0-9.-]+/[a-z0-9.-]+$")
     account = pl.format("{}/{}", alias.str.extract(SPIFFE, 1), alias.str.extract(SPIFFE, 2))
-    address = alias.str.contains(r"^\[?[0-9a-fA-F:.]*[0-9:][0-9a-fA-F:.]*\]?(:\d+)?$")
+    address = alias.str.contains(ADDRESS)
     return [
         pl.when(~nobody)
         .then("node")

@@ -15,12 +15,12 @@ from pipeline.decode import MODULES
 from pipeline.decode.declaration import Each, Enter
 from pipeline.decode.gate import Gate
 from pipeline.decode.intern import bytes_of, field_1
-from pipeline.decode.masking import DEFAULT_KEYS, MaskedKeys
+from pipeline.decode.masking import MaskedKeys
 from pipeline.decode.wire import Format, Walked
 from pipeline.errors import DecodeError, InvalidInput
 from pipeline.model.topics import ENVOY_ALS_FORMAT
 
-__all__ = ["DEFAULT_KEYS", "Admission", "MaskedKeys", "admit", "envoy_identifier"]
+__all__ = ["Admission", "MaskedKeys", "admit", "envoy_identifier"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,35 +10,10 @@ from pipeline.decode.kernel import Buffer, Bytes, Ints, buffer_of, inlined, kern
 from pipeline.decode.otlp_common import BYTES, STRING
 from pipeline.decode.text import LENGTH_MASK, OFFSET_BITS, slices_of
 from pipeline.decode.wire import Rows, Walked
+from pipeline.model.secret_keys import SECRET_KEYS
 
 REQUEST_HEADER: Final = "http.request.header."
 RESPONSE_HEADER: Final = "http.response.header."
-
-_SECRET_HEADERS: Final = (
-    "authorization",
-    "proxy-authorization",
-    "cookie",
-    "x-api-key",
-    "api-key",
-    "apikey",
-    "x-auth-token",
-    "x-amz-security-token",
-    "x-forwarded-client-cert",
-)
-
-DEFAULT_KEYS: Final = (
-    *_SECRET_HEADERS,
-    *(REQUEST_HEADER + name for name in _SECRET_HEADERS),
-    "set-cookie",
-    RESPONSE_HEADER + "set-cookie",
-    "password",
-    "passwd",
-    "secret",
-    "access_token",
-    "refresh_token",
-    "client_secret",
-)
-"""Keys that are masked where nothing else is said."""
 
 _STAR: Final = ord("*")
 _SIZES: Final = 256
@@ -65,7 +40,7 @@ class MaskedKeys:
         keys: names of attributes, and of headers as ``http.request.header.<name>``.
     """
 
-    def __init__(self, keys: Iterable[str] = DEFAULT_KEYS) -> None:
+    def __init__(self, keys: Iterable[str] = SECRET_KEYS) -> None:
         self._names = frozenset(key.lower() for key in keys if key)
         self._compiled = {"": _compiled(self._names)}
 

@@ -11,7 +11,6 @@ from collectors.room import NoRoom, Room
 from collectors.runner import Collectors
 from collectors.settings import CollectorSettings
 from pipeline.bus.embedded import EmbeddedBus
-from pipeline.decode.door import DEFAULT_KEYS
 from pipeline.errors import InvalidInput
 from pipeline.model.ledger import Ledger
 
@@ -76,10 +75,6 @@ def test_every_setting_says_what_it_is() -> None:
     for name, section in CollectorSettings.model_fields.items():
         for field in section.annotation.model_fields.values():  # type: ignore[union-attr]
             assert field.description, name
-
-
-def test_what_is_masked_by_default_is_what_the_door_masks_by_default() -> None:
-    assert set(CollectorSettings().intake.masked_keys) == set(DEFAULT_KEYS)
 
 
 def test_the_token_is_never_shown() -> None:

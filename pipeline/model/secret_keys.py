@@ -1,0 +1,29 @@
+"""Attribute keys whose values are credentials: masked at the door where nothing else is said."""
+
+from typing import Final
+
+_HEADERS: Final = (
+    "authorization",
+    "proxy-authorization",
+    "cookie",
+    "x-api-key",
+    "api-key",
+    "apikey",
+    "x-auth-token",
+    "x-amz-security-token",
+    "x-forwarded-client-cert",
+)
+
+SECRET_KEYS: Final = (
+    *_HEADERS,
+    *(f"http.request.header.{name}" for name in _HEADERS),
+    "set-cookie",
+    "http.response.header.set-cookie",
+    "password",
+    "passwd",
+    "secret",
+    "access_token",
+    "refresh_token",
+    "client_secret",
+)
+"""Header names as OpenTelemetry writes them, and bare, as header maps of access logs do."""
