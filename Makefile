@@ -17,6 +17,8 @@ help:  ## List the commands
 .venv/.synced: pyproject.toml uv.lock $(if $(filter .tools/bin/uv,$(UV)),.tools/bin/uv)
 	@echo "sync: installing the locked dependencies into .venv"
 	@$(UV) sync --frozen --all-extras --quiet
+	@# the test wheel xds-protos brings an old copy of opentelemetry.proto: the real one goes on top
+	@$(UV) sync --frozen --all-extras --quiet --reinstall-package opentelemetry-proto
 	@echo "sync: compiling decoders and analysis (once; cached beside the code)"
 	@$(RUN)/python -m pipeline
 	@touch $@

@@ -9,6 +9,7 @@
     └── Transient                 the same call may succeed later
         ├── BusFull               the bus holds all it may hold; says when to come back
         ├── BusUnavailable        the broker or the disk does not answer
+        ├── PartitionsMoved       other partitions are this reader's now
         └── StoreBusy             another writer was faster, or holds the lock
 
 Errors are raised where the reason is known and translated to HTTP or gRPC once, at the edge.
@@ -84,6 +85,13 @@ class BusFull(Transient):
 
 class BusUnavailable(Transient):
     """The broker or the disk does not answer. Nothing was acknowledged."""
+
+
+class PartitionsMoved(Transient):
+    """Other partitions are this reader's now: ask the store where each of them stands."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, retry_after=0.0)
 
 
 class StoreBusy(Transient):

@@ -11,11 +11,12 @@ import queue
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 import orjson
 
@@ -30,11 +31,16 @@ from pipeline.errors import (
     MessageTooLarge,
     Transient,
 )
-from pipeline.model.messages import Message, Positions
+from pipeline.model.messages import Message, Offsets, Partition, Positions
 from pipeline.model.topics import TOPICS
+
+T = TypeVar("T")
 
 _TOUCHED_BYTES: Final = 128 * 1024 * 1024
 """After so many bytes the log is mapped anew: pages of the file it touched count as our memory."""
+
+_HEADERS_BYTES: Final = 4096
+"""Room for a frame and its headers, beside the value of a message."""
 
 _IDLE_SECONDS: Final = 1.0
 _READERS: Final = 4
@@ -112,6 +118,15 @@ class EmbeddedBus:
         self._commits = 0
         self._committed = threading.Condition()
 
+    @property
+    def max_message_bytes(self) -> int:
+        """Bytes that the value of one message may have."""
+        return max(1, self._largest - _HEADERS_BYTES)
+
+    @property
+    def _largest(self) -> int:
+        return min(self._settings.max_message_bytes, self._settings.max_bytes)
+
     async def start(self) -> None:
         """Open the log and begin to write; raises BusUnavailable with what to do."""
         if self._writer is not None:
@@ -180,12 +195,28 @@ class EmbeddedBus:
 
         Topics are merged by the time their messages were stored, so none starves another.
         """
+        return await self._in_reader(
+            partial(self._read_within, dict(positions), max_bytes=max_bytes, wait=wait)
+        )
+
+    async def span(self, since_ns: int, until_ns: int) -> Offsets:
+        """Which kept messages were stored in a time, Unix nanoseconds."""
+        return await self._in_reader(partial(self._log.span, since_ns, until_ns))
+
+    async def fetch(
+        self, partition: Partition, first: int, until: int, *, max_bytes: int
+    ) -> Sequence[Message]:
+        """Kept messages of one partition from ``first`` to before ``until``."""
+        if partition.topic not in self._topics or partition.number != 0:
+            return []
+        return await self._in_reader(
+            partial(self._log.fetch, partition.topic, first, until, max_bytes=max_bytes)
+        )
+
+    async def _in_reader(self, work: Callable[[], T]) -> T:
         if self._readers is None or not self._open:
             raise BusUnavailable("the bus is not open")
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(
-            self._readers, self._read_within, dict(positions), max_bytes, wait
-        )
+        return await asyncio.get_running_loop().run_in_executor(self._readers, work)
 
     async def consumed(self, positions: Positions) -> None:
         """Note that everything before ``positions`` is in the store; room is free on return.
@@ -213,9 +244,8 @@ class EmbeddedBus:
         limits = self._settings
         if not self._open:
             raise BusUnavailable("the bus is stopped", retry_after=limits.retry_after_seconds)
-        largest = min(limits.max_message_bytes, limits.max_bytes)
-        if size > largest:
-            raise MessageTooLarge(size=size, limit=largest)
+        if size > self._largest:
+            raise MessageTooLarge(size=size, limit=self._largest)
         with self._waiting_lock:
             waiting = self._waiting_bytes
             if self._log.unconsumed_bytes + waiting + size > limits.max_bytes:
@@ -231,7 +261,7 @@ class EmbeddedBus:
                 )
             self._waiting_bytes += size
 
-    def _read_within(self, positions: Positions, max_bytes: int, wait: float) -> list[Message]:
+    def _read_within(self, positions: Positions, *, max_bytes: int, wait: float) -> list[Message]:
         deadline = time.monotonic() + wait
         while True:
             seen = self._commits

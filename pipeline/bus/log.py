@@ -34,7 +34,7 @@ import orjson
 
 from pipeline.bus.directory import disk_full, lock_directory, sync_directory
 from pipeline.errors import BusFull, BusUnavailable
-from pipeline.model.messages import Message, Partition, Positions
+from pipeline.model.messages import Message, OffsetRange, Partition, Positions
 
 FRAME: Final = struct.Struct(">BIQQ")
 FRAME_VERSION: Final = 1
@@ -233,6 +233,55 @@ class Log:
                     taken += size
             self.touched_bytes += taken
             return messages
+
+    def fetch(self, topic: str, first: int, until: int, *, max_bytes: int) -> list[Message]:
+        """Kept messages of one topic from ``first`` to before ``until``; from any thread."""
+        with self._use:
+            if self._env is None:
+                return []
+            messages: list[Message] = []
+            taken = 0
+            with self._failures(), self._env.begin(buffers=True) as transaction:
+                for _, message, size in self._walk(transaction, topic, first):
+                    full = messages and taken + size > max_bytes
+                    if message.offset >= until or full:
+                        break
+                    messages.append(message())
+                    taken += size
+            self.touched_bytes += taken
+            return messages
+
+    def span(self, since_ns: int, until_ns: int) -> dict[Partition, OffsetRange]:
+        """Per topic, the kept messages stored from ``since_ns`` to before ``until_ns``."""
+        with self._use:
+            if self._env is None:
+                return {}
+            found: dict[Partition, OffsetRange] = {}
+            with self._failures(), self._env.begin(buffers=True) as transaction:
+                for topic in self._topics:
+                    first = self._stored_since(transaction, topic, since_ns)
+                    until = self._stored_since(transaction, topic, until_ns)
+                    if first < until:
+                        found[Partition(topic)] = OffsetRange(first, until)
+            return found
+
+    def _stored_since(
+        self, transaction: "lmdb.Transaction[memoryview]", topic: str, moment_ns: int
+    ) -> int:
+        """Offset of the first kept message stored at or after a moment; offsets have no gaps."""
+        cursor = transaction.cursor(db=self._databases[topic])
+        if not cursor.first():
+            return self._marks[topic].next
+        low, high = _KEY.unpack(cursor.key())[0], self._marks[topic].next
+        while low < high:
+            middle = (low + high) // 2
+            if not cursor.set_range(_KEY.pack(middle)):
+                high = middle  # committed to the marks a moment before this transaction began
+            elif FRAME.unpack_from(cursor.value())[2] < moment_ns:
+                low = middle + 1
+            else:
+                high = middle
+        return int(low)
 
     def _environment(self) -> lmdb.Environment:
         if self._env is None:

@@ -3,18 +3,21 @@
 The promises, which the contract suite holds every implementation to:
 
 * ``publish`` returns only when the message would survive ``kill -9`` and a power cut. Messages
-  published by one caller to one topic are read in the order in which they were published.
+  that one caller published to one partition, one after the other, are read in that order.
 * A full bus raises ``BusFull`` and has taken nothing; it never drops what it acknowledged, except
   by the stated retention of messages that were already read.
 * ``read`` never changes what is stored: the reader owns its positions, and the same positions give
   the same messages for as long as retention keeps them.
+* Several readers may share the partitions. Each is then told with ``PartitionsMoved`` when other
+  partitions became its own; that a reader who lost one cannot store what it read before is the
+  store's promise (``expected`` in ``pipeline/store/port.py``), not the bus's.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from pipeline.model.messages import Message, Positions
+from pipeline.model.messages import Message, Offsets, Partition, Positions
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +39,10 @@ class BusStatus:
 
 class Bus(Protocol):
     """A durable, ordered, replayable carrier of messages."""
+
+    @property
+    def max_message_bytes(self) -> int:
+        """Bytes that the value of one message may have; who has more to say cuts it."""
 
     async def start(self) -> None:
         """Open or connect; raises BusUnavailable with what to do when that fails."""
@@ -63,7 +70,24 @@ class Bus(Protocol):
         """Return the next messages after ``positions``, oldest first, at most about ``max_bytes``.
 
         Waits up to ``wait`` seconds for the first message; returns an empty sequence after that.
-        A partition absent from ``positions`` is read from its oldest kept message.
+        A partition absent from ``positions`` is read from its oldest kept message. Only partitions
+        that are this reader's are read, whatever ``positions`` names.
+
+        Raises:
+            PartitionsMoved: once after each change of which partitions are this reader's, before
+                any message of a new one is returned.
+        """
+
+    async def span(self, since_ns: int, until_ns: int) -> Offsets:
+        """Which kept messages were stored in a time, Unix nanoseconds; partitions with any."""
+
+    async def fetch(
+        self, partition: Partition, first: int, until: int, *, max_bytes: int
+    ) -> Sequence[Message]:
+        """Kept messages of any one partition from ``first`` to before ``until``, oldest first.
+
+        At most about ``max_bytes``, at least one; empty when none of them is kept. Reading on with
+        ``read`` is not disturbed.
         """
 
     async def consumed(self, positions: Positions) -> None:

@@ -16,6 +16,17 @@ Positions = Mapping[Partition, int]
 """For each partition the offset of the next message to read."""
 
 
+class OffsetRange(NamedTuple):
+    """Messages of one partition: from the offset ``first`` to before the offset ``until``."""
+
+    first: int
+    until: int
+
+
+Offsets = Mapping[Partition, OffsetRange]
+"""For each partition a run of its messages."""
+
+
 @dataclass(frozen=True, slots=True)
 class Message:
     """One message as read: where it stands, and the bytes and headers that were published."""

@@ -1,6 +1,7 @@
 """What every bus promises; a bus is one more entry of BUSES."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
@@ -115,6 +116,41 @@ async def test_same_positions_give_the_same_messages(place: Place) -> None:
         first = await read_all(bus, positions)
         assert [int(message.value) for message in first] == list(range(10, 20))
         assert await read_all(bus, positions) == first
+
+
+async def test_a_run_of_one_partition_is_fetched(place: Place) -> None:
+    async with place.bus() as bus:
+        for number in range(20):
+            await bus.publish(OTLP_SPANS, b"%d" % number, {"n": str(number)})
+        everything = await read_all(bus)
+        first, until = everything[5].offset, everything[9].offset
+        partition = everything[0].partition
+        run = await bus.fetch(partition, first, until, max_bytes=1_000_000)
+        assert run == everything[5:9]
+        (one,) = await bus.fetch(partition, first, until, max_bytes=1)
+        assert one == everything[5]
+        end = everything[-1].offset + 1
+        assert await bus.fetch(partition, end, end + 10, max_bytes=1_000) == []
+        assert await bus.fetch(Partition(OTLP_LOGS), 0, 10, max_bytes=1_000) == []
+
+
+async def test_messages_are_found_by_when_they_were_stored(place: Place) -> None:
+    async with place.bus() as bus:
+        assert await bus.span(0, time.time_ns()) == {}
+        for number in range(3):
+            await bus.publish(OTLP_SPANS, b"%d" % number, {})
+        await asyncio.sleep(0.05)
+        middle = time.time_ns()
+        await asyncio.sleep(0.05)
+        for number in range(3, 7):
+            await bus.publish(OTLP_SPANS, b"%d" % number, {})
+        everything = await read_all(bus)
+        partition = everything[0].partition
+        first, cut, end = everything[0].offset, everything[3].offset, everything[-1].offset + 1
+        later = time.time_ns() + 10**9
+        assert await bus.span(0, middle) == {partition: (first, cut)}
+        assert await bus.span(middle, later) == {partition: (cut, end)}
+        assert await bus.span(later, later + 1) == {}
 
 
 async def test_reading_is_bounded_but_gives_at_least_one(place: Place) -> None:
