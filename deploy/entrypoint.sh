@@ -1,13 +1,13 @@
 #!/bin/sh
-# Starts Meshweir in a container whose file system is read-only.
+# Starts Meshweir where the file system is read-only, as in the containers of docker-compose.yml.
 #
-# Numba refuses to start where it cannot write its cache, and writes beside what it reads. So the
-# kernels compiled with the image are linked into a directory in memory: nothing is copied, and a
-# kernel that was not compiled with the image is compiled once and kept until the container ends.
+# Numba does not start where it cannot write its cache, and writes beside what it reads. So the
+# kernels that were compiled with the image are linked into a directory in memory: none is copied,
+# and one that was not compiled with the image is compiled once and kept as long as the container.
 set -eu
-compiled=${NUMBA_CACHE_DIR:?says where the image keeps its compiled kernels}
+compiled=${NUMBA_CACHE_DIR:?must name the directory of the kernels compiled with the image}
 NUMBA_CACHE_DIR=$(mktemp -d "${TMPDIR:-/tmp}/kernels.XXXXXX") || {
-    echo "meshweir: ${TMPDIR:-/tmp} cannot be written to: mount a tmpfs there" >&2
+    echo "entrypoint: ${TMPDIR:-/tmp} cannot be written to; mount a tmpfs there" >&2
     exit 1
 }
 cp -rs "$compiled/." "$NUMBA_CACHE_DIR"

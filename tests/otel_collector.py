@@ -1,7 +1,7 @@
 """A real OpenTelemetry Collector: built once from its Go modules, then run as a process.
 
-Its own builder (ocb) makes it, of no more than tests need: OTLP and Kafka, in and out. It is kept in
-``.tools/otelcol`` beside the repository.
+Its own builder (ocb) makes it, of no more than tests need: OTLP and Kafka, in and out. It is kept
+in ``.tools/otelcol`` beside the repository.
 """
 
 import contextlib
