@@ -20,9 +20,10 @@ def main() -> int:
         with opener.open(url, timeout=SECONDS):
             return 0
     except urllib.error.HTTPError as error:
-        print(error.read(1000).decode(errors="replace"))
+        reason = error.read(1000).decode(errors="replace")
     except OSError as error:
-        print(error)
+        reason = str(error)
+    sys.stdout.write(f"{reason}\n")
     return 1
 
 
