@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from types import MappingProxyType
 from typing import Annotated, Any, Final, Literal, NamedTuple, Self, get_args
 
 import yaml
@@ -178,6 +179,7 @@ def load(
     flags: Mapping[str, str],
     environment: Mapping[str, str],
     file: Path | None = None,
+    defaults: Mapping[str, str] = MappingProxyType({}),
 ) -> Settings:
     """The settings that hold.
 
@@ -185,11 +187,12 @@ def load(
         flags: values of flags, by key.
         environment: the process's environment.
         file: the configuration file, where there is one.
+        defaults: defaults of one command's own, by key.
 
     Raises:
         InvalidInput: a key is not known, or a value not allowed; names what was given and where.
     """
-    given: dict[str, Given] = {}
+    given = {key: Given(key, value) for key, value in defaults.items()}
     if file is not None:
         given |= _from_file(file)
     known = {setting.key: setting for setting in declared()}
