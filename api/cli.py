@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final, NoReturn
 
-from api.commands import demo, graph, imports, up
+from api.commands import demo, graph, imports, processes
 from api.commands.command import FAILED, INTERRUPTED, WRONG_USAGE, Command, Parser
 from api.settings import Settings, load, misspelt
 from api.version import program_version
@@ -22,7 +22,8 @@ from pipeline.errors import InvalidInput, MeshweirError
 log = logging.getLogger("meshweir")
 
 COMMANDS: Final[dict[str, Command]] = {
-    module.COMMAND.name: module.COMMAND for module in (up, imports, graph, demo)
+    command.name: command
+    for command in (*processes.COMMANDS, imports.COMMAND, graph.COMMAND, demo.COMMAND)
 }
 """Every command, in the order of ``--help``."""
 

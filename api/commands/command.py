@@ -3,7 +3,7 @@
 import argparse
 import asyncio
 import difflib
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Final, NoReturn
@@ -20,10 +20,14 @@ SECTIONS: Final = {
     "api": "HTTP API",
     "collectors": "receivers",
     "bus": "embedded bus",
+    "kafka": "Kafka, instead of the embedded bus",
     "ingest": "ingest",
     "store": "store",
 }
 """Every section of settings, and its title in ``--help``."""
+
+METAVARS: Final = {"kafka": "HOST:PORT[,...]"}
+"""What stands for the value in ``--help``, where the field's name says too little."""
 
 Prepared = Callable[[], int]
 """The work of a command whose arguments are right; returns the exit code."""
@@ -72,22 +76,18 @@ class Command:
 
 
 def add_settings(
-    parser: Parser,
-    sections: Sequence[str],
-    *,
-    also: Sequence[str] = (),
-    defaults: Mapping[str, str] = MappingProxyType({}),
+    parser: Parser, names: Collection[str], *, defaults: Mapping[str, str] = MappingProxyType({})
 ) -> None:
-    """Add flags for all settings of some sections, and for single ones by their keys.
+    """Add flags for settings, named by section or singly by key.
 
     ``defaults`` are shown where a command has its own.
     """
     parser.add_argument("--config", metavar="FILE", help="YAML file of settings [MESHWEIR_CONFIG]")
-    for section in dict.fromkeys([*sections, *(key.partition("_")[0] for key in also)]):
-        group = parser.add_argument_group(SECTIONS[section])
-        for setting in declared():
-            wanted = section in sections or setting.key in also
-            if setting.section == section and setting.flag is not None and wanted:
+    wanted = [one for one in declared() if one.section in names or one.key in names]
+    for section, title in SECTIONS.items():
+        group = parser.add_argument_group(title)
+        for setting in wanted:
+            if setting.section == section and setting.flag is not None:
                 _add_flag(group, setting, defaults.get(setting.key, setting.default))
 
 
@@ -98,7 +98,7 @@ def _add_flag(group: argparse._ArgumentGroup, setting: Setting, default: str) ->
     group.add_argument(
         setting.flag,
         dest=f"set_{setting.key}",
-        metavar=setting.path[-1].upper(),
+        metavar=METAVARS.get(setting.key, setting.path[-1].upper()),
         default=argparse.SUPPRESS,
         help=text.replace("%", "%%"),
     )

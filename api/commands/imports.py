@@ -6,6 +6,7 @@ from pathlib import Path
 
 from api.commands.command import DONE, FAILED, Command, Parser, Prepared, add_settings, run_loop
 from api.settings import Settings
+from pipeline.errors import InvalidInput
 
 
 def _add(parser: Parser) -> None:
@@ -18,7 +19,11 @@ def _add(parser: Parser) -> None:
     parser.add_argument(
         "--json", action="store_true", help="print what became of each file as JSON"
     )
-    add_settings(parser, ["", "bus", "store"])
+    # not offered, but refused with the reason; empty it undoes what file or environment say
+    parser.add_argument(
+        "--kafka", dest="set_kafka", default=argparse.SUPPRESS, help=argparse.SUPPRESS
+    )
+    add_settings(parser, ["", "bus", "ingest", "store"])
 
 
 def _prepare(asked: argparse.Namespace, settings: Settings) -> Prepared:
@@ -26,6 +31,13 @@ def _prepare(asked: argparse.Namespace, settings: Settings) -> Prepared:
     from collectors.formats import known  # noqa: PLC0415 - likewise
 
     form = known(asked.format)
+    if settings.kafka.bootstrap_servers:
+        raise InvalidInput(
+            "kafka",
+            found=",".join(settings.kafka.bootstrap_servers),
+            allowed="none: recordings go straight into a store that Kafka does not feed; "
+            'say --kafka "" to import into one, or post OTLP to meshweir collect',
+        )
 
     async def imported() -> int:
         reports = await importing.import_recordings(settings, asked.files, format=form)
