@@ -11,7 +11,7 @@ import orjson
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColumn
 
-from api.process import Parts, open_parts
+from api.parts import Parts, open_parts
 from api.settings import Settings
 from collectors.receive import file
 from pipeline.errors import Transient
