@@ -1,14 +1,16 @@
 """A real OpenTelemetry Collector and Meshweir meet on a real Kafka, each with its defaults."""
 
 import asyncio
+import re
+import urllib.error
 import urllib.request
+from collections import defaultdict
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka import AIOKafkaConsumer, TopicPartition
 from google.protobuf.message import Message as Protobuf
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
@@ -20,11 +22,13 @@ from api.demo.broker import Broker, BrokerMissing
 from api.demo.envoy import Address
 from api.demo.network import free_address
 from collectors.otlp_json import to_protobuf
+from pipeline.bus.settings import KafkaSettings
 from pipeline.decode import DECODERS
 from pipeline.model.topics import OTLP_LOGS, OTLP_METRICS, OTLP_SPANS, TOPIC_FORMAT
 from tests import otel_collector
 from tests.collectors.bench import Bench, running as receiving
 from tests.collectors.payloads import logs, metrics, traces
+from tests.e2e.up import Up
 from tests.otel_collector import CollectorMissing, running
 
 # the first run on a machine builds the Collector
@@ -35,12 +39,17 @@ TO_KAFKA = CONFIGURATIONS / "to-kafka.yaml"
 AS_JSON = CONFIGURATIONS / "json.yaml"
 FROM_KAFKA = CONFIGURATIONS / "from-kafka.yaml"
 
-PARTITIONS = 2
+PARTITIONS = KafkaSettings().partitions
 SECONDS = 30.0
 GROUP = "otel-collector"
 """The consumer group of the Kafka receiver's default."""
 
-SENT: dict[str, Protobuf] = {OTLP_SPANS: traces(30), OTLP_METRICS: metrics(20), OTLP_LOGS: logs(10)}
+SENT = {
+    OTLP_SPANS: traces(30).SerializeToString(),
+    OTLP_METRICS: metrics(20).SerializeToString(),
+    OTLP_LOGS: logs(10).SerializeToString(),
+}
+RECORDS = {"spans": 30, "metric_points": 20, "logs": 10}
 PATHS = {OTLP_SPANS: "traces", OTLP_METRICS: "metrics", OTLP_LOGS: "logs"}
 KINDS: dict[str, type[Protobuf]] = {
     OTLP_SPANS: ExportTraceServiceRequest,
@@ -75,15 +84,38 @@ def broker(built: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Br
     one.stop()
 
 
-@pytest.fixture
-async def topics(broker: Broker) -> AsyncIterator[str]:
-    """Bootstrap address of the broker, where the topics are there and empty."""
-    admin = AIOKafkaAdminClient(bootstrap_servers=broker.bootstrap)
-    await admin.start()
-    await admin.create_topics([NewTopic(name, PARTITIONS, 1) for name in SENT])
-    yield broker.bootstrap
-    await admin.delete_topics(list(SENT))
-    await admin.close()
+@pytest.fixture(scope="module")
+def meshweir(broker: Broker, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
+    """Meshweir on that Kafka, where it has made the topics."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MESHWEIR_KAFKA", broker.bootstrap)
+        up = Up(tmp_path_factory.mktemp("meshweir") / "data")
+    assert up.wait(lambda: is_ready(up))
+    yield up
+    up.stop()
+
+
+def is_ready(up: Up) -> bool:
+    try:
+        with urllib.request.urlopen(f"{up.api}/readyz", timeout=10):
+            return True
+    except urllib.error.HTTPError as error:
+        error.close()
+        return False
+
+
+def counted(up: Up, outcome: str) -> dict[str, int]:
+    """Records by signal, of all sources."""
+    with urllib.request.urlopen(f"{up.api}/metrics", timeout=10) as answer:
+        text = answer.read().decode()
+    found: dict[str, int] = defaultdict(int)
+    for labels, value in re.findall(
+        r"^meshweir_ingest_records_total\{(.*)\} (\d+)$", text, re.MULTILINE
+    ):
+        told = dict(re.findall(r'(\w+)="(.*?)"', labels))
+        if told["outcome"] == outcome:
+            found[told["signal"]] += int(value)
+    return found
 
 
 def environment(bootstrap: str, http: str) -> dict[str, str]:
@@ -98,7 +130,7 @@ def environment(bootstrap: str, http: str) -> dict[str, str]:
 def post(http: str, topic: str) -> None:
     request = urllib.request.Request(
         f"{http}/v1/{PATHS[topic]}",
-        SENT[topic].SerializeToString(),
+        SENT[topic],
         {"content-type": "application/x-protobuf"},
     )
     with urllib.request.urlopen(request, timeout=10) as answer:
@@ -107,11 +139,15 @@ def post(http: str, topic: str) -> None:
 
 @asynccontextmanager
 async def consuming(bootstrap: str, **options: object) -> AsyncIterator[AIOKafkaConsumer]:
-    consumer = AIOKafkaConsumer(
-        *SENT, bootstrap_servers=bootstrap, auto_offset_reset="earliest", **options
-    )
+    """A consumer of what is written to the topics from now on."""
+    consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap, enable_auto_commit=False, **options)
     await consumer.start()
     try:
+        places = [TopicPartition(topic, one) for topic in SENT for one in range(PARTITIONS)]
+        consumer.assign(places)
+        await consumer.seek_to_end(*places)
+        # the end is looked up when it is asked for
+        await asyncio.gather(*(consumer.position(place) for place in places))
         yield consumer
     finally:
         await consumer.stop()
@@ -124,40 +160,53 @@ def rows(topic: str, value: bytes) -> dict[str, list[dict]]:
     return {name: table.to_pylist() for name, table in decoded.batches.items()}
 
 
-async def written(bootstrap: str, messages: int) -> dict[str, ConsumerRecord]:
-    """What lies on the topics, once there is so much of it; one message each."""
-    async with consuming(bootstrap) as consumer, asyncio.timeout(SECONDS):
-        found = [await consumer.getone() for _ in range(messages)]
-    return {record.topic: record for record in found}
-
-
 @pytest.mark.parametrize("encoding", ["otlp_proto", "otlp_json"])
-async def test_what_its_kafka_exporter_writes_is_what_meshweir_reads(
-    topics: str, tmp_path: Path, encoding: str
+async def test_what_its_kafka_exporter_writes_meshweir_stores(
+    broker: Broker, meshweir: Up, tmp_path: Path, encoding: str
 ) -> None:
     http = f"http://{free_address(Address(0))}"
     files = [TO_KAFKA] if encoding == "otlp_proto" else [TO_KAFKA, AS_JSON]
-    with running(files, environment(topics, http), tmp_path / "log"):
-        for topic in SENT:
-            await asyncio.to_thread(post, http, topic)
-        records = await written(topics, len(SENT))
+    before = counted(meshweir, "stored")
+    async with consuming(broker.bootstrap) as consumer:
+        with running(files, environment(broker.bootstrap, http), tmp_path / "log"):
+            for topic in SENT:
+                await asyncio.to_thread(post, http, topic)
+            async with asyncio.timeout(SECONDS):
+                records = [await consumer.getone() for _ in SENT]
 
-    assert set(records) == set(SENT)
-    for topic, record in records.items():
+    assert {record.topic for record in records} == set(SENT)
+    for record in records:
         assert record.key is None
         assert not record.headers
         value = record.value
         if encoding == "otlp_json":
-            value = to_protobuf(value, KINDS[topic])
-        assert rows(topic, value) == rows(topic, SENT[topic].SerializeToString())
+            value = to_protobuf(value, KINDS[record.topic])
+        assert rows(record.topic, value) == rows(record.topic, SENT[record.topic])
+
+    def new() -> dict[str, int]:
+        return {
+            signal: number - before.get(signal, 0)
+            for signal, number in counted(meshweir, "stored").items()
+        }
+
+    assert meshweir.wait(lambda: new() == RECORDS, SECONDS), new()
+    assert not counted(meshweir, "quarantined")
 
 
-async def receiver_was_there_before(bootstrap: str) -> None:
-    """Positions for the receiver's group, so that it takes what is sent while it starts."""
-    async with consuming(bootstrap, group_id=GROUP, enable_auto_commit=False) as consumer:
-        await consumer.commit(
-            {TopicPartition(topic, number): 0 for topic in SENT for number in range(PARTITIONS)}
-        )
+async def test_its_kafka_receiver_reads_what_meshweir_took(
+    broker: Broker, meshweir: Up, tmp_path: Path
+) -> None:
+    # a group that was there before takes what is sent while it starts
+    async with consuming(broker.bootstrap, group_id=GROUP) as consumer:
+        await consumer.commit()
+    async with receiving(tmp_path) as bench:
+        for topic in SENT:
+            await asyncio.to_thread(post, meshweir.http, topic)
+        given = environment(broker.bootstrap, bench.http)
+        with running([FROM_KAFKA], given, tmp_path / "log"):
+            arrived = await received(bench)
+    for topic, value in arrived.items():
+        assert rows(topic, value) == rows(topic, SENT[topic])
 
 
 async def received(bench: Bench) -> dict[str, bytes]:
@@ -168,18 +217,3 @@ async def received(bench: Bench) -> dict[str, bytes]:
             if all(found.values()):
                 return {topic: message.value for topic, (message,) in found.items()}
             await asyncio.sleep(0.1)
-
-
-async def test_its_kafka_receiver_reads_what_meshweir_wrote(topics: str, tmp_path: Path) -> None:
-    await receiver_was_there_before(topics)
-    async with receiving(tmp_path) as bench:
-        producer = AIOKafkaProducer(bootstrap_servers=topics)
-        await producer.start()
-        for topic, request in SENT.items():
-            headers = [("format", TOPIC_FORMAT[topic].encode()), ("received_at", b"1")]
-            await producer.send_and_wait(topic, request.SerializeToString(), headers=headers)
-        await producer.stop()
-        with running([FROM_KAFKA], environment(topics, bench.http), tmp_path / "log"):
-            arrived = await received(bench)
-    for topic, value in arrived.items():
-        assert rows(topic, value) == rows(topic, SENT[topic].SerializeToString())
