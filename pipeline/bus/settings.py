@@ -122,10 +122,12 @@ class KafkaSettings(BaseModel):
     )
     tls: bool = Field(default=False, description="Speak TLS; also on with tls_ca_file.")
     tls_ca_file: Path | None = Field(
-        default=None, description="PEM file of the authorities that brokers' certificates are of."
+        default=None,
+        description="PEM file of the authorities that brokers' certificates come from.",
     )
     tls_certificate_file: Path | None = Field(
-        default=None, description="PEM file of this client's certificate, where brokers want one."
+        default=None,
+        description="PEM file of this client's certificate, where brokers ask for one.",
     )
     tls_key_file: Path | None = Field(
         default=None, description="PEM file of the key of that certificate."
