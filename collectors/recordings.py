@@ -13,11 +13,11 @@ from typing import Any, BinaryIO, Final, cast
 import orjson
 import pyarrow as pa
 
-from collectors import formats, json_documents, otlp_cut, otlp_json
-from collectors.otlp_cut import REQUESTS
+from collectors import formats, json_documents, otlp_cut
 from collectors.otlp_dialects import standard
-from pipeline.decode import jaeger_json, zipkin_json
+from pipeline.decode import jaeger_json, otlp_json, zipkin_json
 from pipeline.decode.door import MaskedKeys, admit
+from pipeline.decode.otlp_json import REQUESTS
 from pipeline.errors import DecodeError, MessageTooLarge
 
 MESSAGE_BYTES: Final = 1 << 20
