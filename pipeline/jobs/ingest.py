@@ -1,35 +1,29 @@
 """From the bus into the store: rows, positions and quarantine in one transaction, exactly once."""
 
 import asyncio
-import base64
 import logging
 import time
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
 from typing import Final
 
 import polars as pl
 import pyarrow as pa
 
 from pipeline.bus.port import Bus
-from pipeline.decode import DECODERS
-from pipeline.errors import DecodeError
+from pipeline.jobs.decoding import (
+    Refused,
+    decode_messages,
+    flow_of,
+    number_of,
+    quarantine_rows,
+)
 from pipeline.jobs.services import ServiceLimit
 from pipeline.jobs.settings import IngestSettings
-from pipeline.model.decoded import Decoded, Refusal
 from pipeline.model.ledger import Flow, Ledger, Outcome
 from pipeline.model.messages import Message, Partition
 from pipeline.model.tables import QUARANTINE
-from pipeline.model.topics import (
-    FORMAT_HEADER,
-    FORMAT_SIGNAL,
-    RECEIVED_AT_HEADER,
-    RECORDS_HEADER,
-    REJECTED_HEADER,
-    SOURCE_HEADER,
-    TOPIC_FORMAT,
-)
+from pipeline.model.topics import RECEIVED_AT_HEADER, RECORDS_HEADER, REJECTED_HEADER
 from pipeline.store.port import Store
 
 log = logging.getLogger(__name__)
@@ -37,13 +31,8 @@ log = logging.getLogger(__name__)
 WAIT: Final = 0.2
 """Seconds to wait for a first message."""
 
-KEPT_PAYLOAD: Final = 64 * 2**10
-"""Bytes of an undecodable message that are kept beside its reason."""
-
 FUTURE_NS: Final = 600 * 10**9
 """A start time this far ahead of its arrival is a wrong clock and moves no watermark."""
-
-UNKNOWN_FORMAT: Final = "unknown format"
 
 
 class IngestJob:
@@ -92,39 +81,31 @@ class IngestJob:
         following = dict(expected)
         for message in messages:
             following[message.partition] = message.offset + 1
-        parts: defaultdict[str, list[pa.Table]] = defaultdict(list)
-        refused: list[tuple[Message, str, Refusal]] = []
-        for format_name, group in _by_format(messages).items():
-            decoded = _decode(format_name, [message.value for message in group])
-            for table, rows in decoded.batches.items():
-                parts[table].append(rows)
-            refused += [
-                (group[refusal.message], format_name, refusal) for refusal in decoded.refused
-            ]
-        batches = {name: pa.concat_tables(tables) for name, tables in parts.items()}
-        batches, over_limit = self._services.apply(batches)
-        if refused:
-            batches[QUARANTINE.name] = _quarantine(refused)
+        decoded = decode_messages(messages)
+        batches, over_limit = self._services.apply(decoded.batches)
+        if decoded.refused:
+            batches[QUARANTINE.name] = quarantine_rows(decoded.refused)
         self._store.write(batches, expected=expected, positions=following)
         self._positions = following
-        self._count(messages, refused, over_limit)
+        self._count(messages, decoded.refused, over_limit)
         self._advance(messages, batches)
 
     def _count(
         self,
         messages: Sequence[Message],
-        refused: Sequence[tuple[Message, str, Refusal]],
+        refused: Sequence[Refused],
         over_limit: int,
     ) -> None:
         stored: defaultdict[Flow, int] = defaultdict(int)
         for message in messages:
-            stored[_flow(message)] += _number(message, RECORDS_HEADER, default=1)
-        for message, _, refusal in refused:
-            records = _refused_records(message, refusal)
-            stored[_flow(message)] -= records
+            stored[flow_of(message)] += number_of(message, RECORDS_HEADER, default=1)
+        for one in refused:
+            stored[flow_of(one.message)] -= one.records
             # what was rejected at the door was counted there
-            news = max(records - _number(message, REJECTED_HEADER, default=0), 0)
-            self._ledger.count(_flow(message), Outcome.QUARANTINED, news, reason=refusal.reason)
+            news = max(one.records - number_of(one.message, REJECTED_HEADER, default=0), 0)
+            self._ledger.count(
+                flow_of(one.message), Outcome.QUARANTINED, news, reason=one.refusal.reason
+            )
         for flow, records in stored.items():
             self._ledger.count(flow, Outcome.STORED, max(records, 0))
         if over_limit:
@@ -139,99 +120,13 @@ class IngestJob:
         for message in messages:
             at = message.headers.get(RECEIVED_AT_HEADER, "")
             if at.isdecimal():
-                flow = _flow(message)
+                flow = flow_of(message)
                 received[flow] = max(received.get(flow, 0), int(at))
         now = time.time_ns()
         for flow, at_ns in received.items():
             self._ledger.advance(
                 flow, watermark_ns=_youngest(batches, flow.signal, now), received_at_ns=at_ns
             )
-
-
-def _by_format(messages: Sequence[Message]) -> dict[str, list[Message]]:
-    groups: defaultdict[str, list[Message]] = defaultdict(list)
-    for message in messages:
-        groups[_format(message)].append(message)
-    return groups
-
-
-def _format(message: Message) -> str:
-    return message.headers.get(FORMAT_HEADER) or TOPIC_FORMAT.get(message.partition.topic, "")
-
-
-def _decode(format_name: str, values: list[bytes]) -> Decoded:
-    decoder = DECODERS.get(format_name)
-    if decoder is None:
-        return Decoded(
-            refused=tuple(
-                Refusal(index, UNKNOWN_FORMAT, whole=True) for index in range(len(values))
-            )
-        )
-    try:
-        return decoder(values)
-    except DecodeError as problem:
-        if len(values) == 1:
-            return Decoded(refused=(Refusal(0, problem.reason, problem.offset, whole=True),))
-        # a decoder that gives up on the lot is asked one by one, so that one message costs itself
-        return _merged([_decode(format_name, [value]) for value in values])
-
-
-def _merged(answers: Sequence[Decoded]) -> Decoded:
-    parts: defaultdict[str, list[pa.Table]] = defaultdict(list)
-    refused: list[Refusal] = []
-    for index, answer in enumerate(answers):
-        for table, rows in answer.batches.items():
-            parts[table].append(rows)
-        refused += [
-            Refusal(index, refusal.reason, refusal.offset, refusal.records, refusal.whole)
-            for refusal in answer.refused
-        ]
-    return Decoded({name: pa.concat_tables(rows) for name, rows in parts.items()}, tuple(refused))
-
-
-def _flow(message: Message) -> Flow:
-    format_name = _format(message)
-    return Flow(
-        message.headers.get(SOURCE_HEADER, "kafka"), FORMAT_SIGNAL.get(format_name, "unknown")
-    )
-
-
-def _number(message: Message, header: str, *, default: int) -> int:
-    told = message.headers.get(header, "")
-    return int(told) if told.isdecimal() else default
-
-
-def _refused_records(message: Message, refusal: Refusal) -> int:
-    if refusal.whole:
-        return _number(message, RECORDS_HEADER, default=1)
-    return refusal.records
-
-
-def _quarantine(refused: Sequence[tuple[Message, str, Refusal]]) -> pa.Table:
-    rows = [
-        {
-            "received_at": _received_at(message),
-            "topic": message.partition.topic,
-            "partition": message.partition.number,
-            "position": message.offset,
-            "format": format_name,
-            "source": message.headers.get(SOURCE_HEADER),
-            "reason": refusal.reason,
-            "byte_offset": refusal.offset,
-            "records": _refused_records(message, refusal),
-            "payload": base64.b64encode(message.value[:KEPT_PAYLOAD]).decode()
-            if refusal.whole
-            else None,
-        }
-        for message, format_name, refusal in refused
-    ]
-    return pa.Table.from_pylist(rows, schema=QUARANTINE.arrow)
-
-
-def _received_at(message: Message) -> datetime:
-    told = message.headers.get(RECEIVED_AT_HEADER, "")
-    at = int(told) / 1e9 if told.isdecimal() else time.time()
-    return datetime.fromtimestamp(at, UTC).replace(tzinfo=None)
 
 
 _TIME_COLUMN: Final = {
