@@ -22,12 +22,14 @@ class Standing(NamedTuple):
         bus: how full the bus is; None where there is none.
         behind: whether the bus holds messages that are not in the store.
         now_ns: the moment, Unix nanoseconds.
+        overtaken: batches given up because another writer was faster.
     """
 
     flows: dict[Flow, FlowCounts]
     bus: BusStatus | None
     behind: bool
     now_ns: int
+    overtaken: int = 0
 
 
 async def standing(context: Context) -> Standing:
@@ -35,7 +37,10 @@ async def standing(context: Context) -> Standing:
     status = None if context.bus is None else context.bus.status()
     stored = await context.off_loop(context.store.positions)
     now_ns = int(context.clock().timestamp() * NANOSECONDS)
-    return Standing(context.ledger.snapshot(), status, _behind(status, stored), now_ns)
+    ledger = context.ledger
+    return Standing(
+        ledger.snapshot(), status, _behind(status, stored), now_ns, overtaken=ledger.overtaken
+    )
 
 
 def _behind(status: BusStatus | None, stored: dict[Partition, int]) -> bool:
@@ -47,13 +52,17 @@ def _behind(status: BusStatus | None, stored: dict[Partition, int]) -> bool:
 def lag_seconds(counts: FlowCounts, now: Standing) -> float | None:
     """Seconds since the youngest stored message came in, while others wait; 0 when none wait.
 
-    None when messages wait and none of this flow was stored yet.
+    None when messages wait and none of this flow was stored yet, or its messages do not tell when
+    they were received.
     """
-    settled = counts.outcomes.get(Outcome.STORED, 0) + counts.outcomes.get(Outcome.QUARANTINED, 0)
-    if not now.behind or counts.outcomes.get(Outcome.ACCEPTED, 0) <= settled:
+    if not now.behind:
         return 0.0
+    accepted = counts.outcomes.get(Outcome.ACCEPTED, 0)
+    settled = counts.outcomes.get(Outcome.STORED, 0) + counts.outcomes.get(Outcome.QUARANTINED, 0)
     if counts.received_at_ns is None:
-        return None
+        return None if accepted or settled else 0.0
+    if accepted <= settled:
+        return 0.0
     return max(0.0, (now.now_ns - counts.received_at_ns) / NANOSECONDS)
 
 

@@ -72,7 +72,13 @@ async def open_parts(settings: Settings) -> AsyncIterator[Parts]:
 def make_jobs(parts: Parts) -> list[Job]:
     """Everything that runs again and again."""
     return [
-        IngestJob(parts.bus, parts.store, parts.ledger, parts.settings.ingest),
+        IngestJob(
+            parts.bus,
+            parts.store,
+            parts.ledger,
+            parts.settings.ingest,
+            masked_keys=parts.settings.collectors.intake.masked_keys,
+        ),
         MinutesJob(parts.store),
         RetireJob(parts.store),
     ]

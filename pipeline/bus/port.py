@@ -93,5 +93,15 @@ class Bus(Protocol):
     async def consumed(self, positions: Positions) -> None:
         """Tell the bus that everything before ``positions`` is in the store; retention may act."""
 
+    async def set_aside(self, messages: Sequence[tuple[Message, Mapping[str, str]]]) -> None:
+        """Keep messages that could not be decoded, with reason headers, where others see them.
+
+        Returns when they are durable. A bus that no other program reads does nothing: the store's
+        quarantine is the place.
+
+        Raises:
+            BusUnavailable: the bus does not answer; some of them may have been kept.
+        """
+
     def status(self) -> BusStatus:
         """A snapshot for metrics; never blocks."""
