@@ -6,7 +6,7 @@ import polars as pl
 import polars.selectors as cs
 import pyarrow as pa
 import pytest
-from hypothesis import given, strategies as st
+from hypothesis import given, settings, strategies as st
 from opentelemetry.proto.metrics.v1.metrics_pb2 import Metric
 
 from collectors.otlp_cut import LEVELS, smaller
@@ -44,6 +44,7 @@ def texts(rows: pa.Table) -> list[str]:
 
 
 @pytest.mark.parametrize("name", sorted(REQUESTS))
+@settings(deadline=None)  # the first example may wait for kernels to be read
 @given(data=st.data(), size=st.integers(-10, 1500), seed=st.none() | st.integers(0, 2**32))
 def test_parts_decode_to_the_records_of_the_whole(name, data, size, seed):
     request = data.draw(REQUESTS[name])
@@ -60,6 +61,7 @@ def test_parts_decode_to_the_records_of_the_whole(name, data, size, seed):
 
 
 @pytest.mark.parametrize("name", sorted(LEVELS))
+@settings(deadline=None)
 @given(whole=st.binary(max_size=60), size=st.integers(0, 20))
 def test_any_bytes_are_cut_or_refused(name, whole, size):
     try:

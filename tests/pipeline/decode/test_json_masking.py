@@ -24,9 +24,9 @@ JSON = st.recursive(
     [
         (b'{"tags":{"password":"x","a":"x"}}', b'{"tags":{"password":"****","a":"x"}}'),
         (b'[{"key":"Password","value":{"a":1}}]', b'[{"key":"Password","value":"****"}]'),
-        (b'{"key":"password","vType":"s","vStr":"x"}', b'{"key":"password","vType":"s","vStr":"****"}'),
+        (b'{"key":"password","vStr":"x"}', b'{"key":"password","vStr":"****"}'),
         (rb'{"pass\u0077ord":"x"}', b'{"password":"****"}'),
-        (b'{"password":"x"}\nnot json password\n{"a":1}', b'{"password":"****"}\nnot json password\n{"a":1}'),
+        (b'{"password":"x"}\npassword?\n{"a":1}', b'{"password":"****"}\npassword?\n{"a":1}'),
         (b'{ "a" : 1 }', b'{ "a" : 1 }'),
         (b'{ "user" : "password" }', b'{ "user" : "password" }'),
         (b"", b""),
