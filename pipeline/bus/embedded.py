@@ -232,7 +232,7 @@ class EmbeddedBus:
         await done
 
     async def set_aside(self, messages: Sequence[tuple[Message, Mapping[str, str]]]) -> None:
-        """Nothing: no other program reads this bus; the store's quarantine is the place."""
+        """Nothing: no other program reads this log, and the store's quarantine has them."""
 
     def status(self) -> BusStatus:
         """Unconsumed bytes (waiting ones included), their bound, and the end of each topic."""

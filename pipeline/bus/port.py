@@ -94,13 +94,13 @@ class Bus(Protocol):
         """Tell the bus that everything before ``positions`` is in the store; retention may act."""
 
     async def set_aside(self, messages: Sequence[tuple[Message, Mapping[str, str]]]) -> None:
-        """Keep messages that could not be decoded, with reason headers, where others see them.
+        """Keep messages that could not be decoded where other programs see them.
 
-        Returns when they are durable. A bus that no other program reads does nothing: the store's
-        quarantine is the place.
+        Each comes with headers that say why; value and own headers are kept as they were. A bus
+        that no other program reads keeps none: the store's quarantine has them all.
 
         Raises:
-            BusUnavailable: the bus does not answer; some of them may have been kept.
+            BusFull, BusUnavailable: as ``publish``; a message may be kept twice when tried again.
         """
 
     def status(self) -> BusStatus:
