@@ -17,6 +17,7 @@ from pipeline.jobs.decoding import (
     flow_of,
     number_of,
     quarantine_rows,
+    runs_of,
 )
 from pipeline.jobs.services import ServiceLimit
 from pipeline.jobs.settings import IngestSettings
@@ -85,7 +86,9 @@ class IngestJob:
         batches, over_limit = self._services.apply(decoded.batches)
         if decoded.refused:
             batches[QUARANTINE.name] = quarantine_rows(decoded.refused)
-        self._store.write(batches, expected=expected, positions=following)
+        self._store.write(
+            batches, expected=expected, positions=following, consumed=runs_of(messages)
+        )
         self._positions = following
         self._count(messages, decoded.refused, over_limit)
         self._advance(messages, batches)
