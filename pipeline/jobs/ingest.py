@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 from pipeline.bus.port import Bus
@@ -21,7 +21,7 @@ from pipeline.jobs.decoding import (
 from pipeline.jobs.services import ServiceLimit
 from pipeline.jobs.settings import IngestSettings
 from pipeline.model.ledger import Ledger
-from pipeline.model.messages import Message, Partition, Positions
+from pipeline.model.messages import Message, Offsets, Partition, Positions
 from pipeline.model.secret_keys import SECRET_KEYS
 from pipeline.model.tables import QUARANTINE
 from pipeline.store.port import Store
@@ -103,9 +103,10 @@ class IngestJob:
         decoded = await asyncio.to_thread(decode_messages, messages, self._masked)
         await self._set_aside(decoded.refused)
         # of partitions that are not in this batch other workers may know more
-        following = {partition: run.until for partition, run in runs_of(messages).items()}
-        before = {part: self._positions[part] for part in following if part in self._positions}
-        await asyncio.to_thread(self._write, messages, decoded, before, following)
+        consumed = runs_of(messages)
+        before = {part: self._positions[part] for part in consumed if part in self._positions}
+        await asyncio.to_thread(self._write, messages, decoded, before, consumed)
+        following = _ends(consumed)
         self._positions |= following
         await self._bus.consumed(following)
         return sum(len(message.value) for message in messages) >= size // 2
@@ -132,12 +133,12 @@ class IngestJob:
         messages: Sequence[Message],
         decoded: DecodedMessages,
         before: Positions,
-        following: Mapping[Partition, int],
+        consumed: Offsets,
     ) -> None:
         batches, over_limit = self._services.apply(decoded.batches)
         if decoded.refused:
             batches[QUARANTINE.name] = quarantine_rows(decoded.refused)
-        self._store.write(batches, expected=before, positions=following)
+        self._store.write(batches, expected=before, positions=_ends(consumed), consumed=consumed)
         count_batch(self._ledger, messages, decoded)
         if over_limit:
             log.warning(
@@ -156,3 +157,7 @@ class IngestJob:
                 problem,
                 self._ledger.overtaken,
             )
+
+
+def _ends(runs: Offsets) -> dict[Partition, int]:
+    return {partition: run.until for partition, run in runs.items()}
