@@ -31,7 +31,13 @@ async def import_recordings(
         StoreBusy: another process holds the data directory.
     """
     async with open_parts(settings) as parts:
-        ingest = IngestJob(parts.bus, parts.store, parts.ledger, settings.ingest)
+        ingest = IngestJob(
+            parts.bus,
+            parts.store,
+            parts.ledger,
+            settings.ingest,
+            masked_keys=settings.collectors.intake.masked_keys,
+        )
         done = asyncio.Event()
         with Shown(paths) as shown:
             draining = asyncio.create_task(_drain(parts, ingest, done))

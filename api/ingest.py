@@ -23,12 +23,14 @@ class Standing(NamedTuple):
         waiting: for each partition the messages that are on the bus and not in the store; None
             where this process has no store to ask.
         now_ns: the moment, Unix nanoseconds.
+        overtaken: batches given up because another writer was faster.
     """
 
     flows: dict[Flow, FlowCounts]
     bus: BusStatus | None
     waiting: dict[Partition, int] | None
     now_ns: int
+    overtaken: int = 0
 
 
 async def standing(context: HealthContext) -> Standing:
@@ -37,7 +39,10 @@ async def standing(context: HealthContext) -> Standing:
     store = context.store
     stored = None if store is None else await context.off_loop(store.positions)
     now_ns = int(context.clock().timestamp() * NANOSECONDS)
-    return Standing(context.ledger.snapshot(), status, _waiting(status, stored), now_ns)
+    ledger = context.ledger
+    return Standing(
+        ledger.snapshot(), status, _waiting(status, stored), now_ns, overtaken=ledger.overtaken
+    )
 
 
 def _waiting(
@@ -56,18 +61,20 @@ def _waiting(
 def lag_seconds(counts: FlowCounts, now: Standing) -> float | None:
     """Seconds since the youngest stored message came in, while others wait; 0 when none wait.
 
-    None when messages wait and none of this flow was stored yet, and where this process does not
-    know what waits. A process that only stores cannot tell whose messages wait: there they count
-    for every flow.
+    None where this process does not know what waits, when messages wait and none of this flow was
+    stored yet, or its messages do not tell when they were received. A process that only stores
+    cannot tell whose messages wait: there they count for every flow.
     """
     if now.waiting is None:
         return None
+    if not any(now.waiting.values()):
+        return 0.0
     accepted = counts.outcomes.get(Outcome.ACCEPTED, 0)
     settled = counts.outcomes.get(Outcome.STORED, 0) + counts.outcomes.get(Outcome.QUARANTINED, 0)
-    if not any(now.waiting.values()) or (accepted and accepted <= settled):
-        return 0.0
     if counts.received_at_ns is None:
-        return None
+        return None if accepted or settled else 0.0
+    if accepted and accepted <= settled:
+        return 0.0
     return max(0.0, (now.now_ns - counts.received_at_ns) / NANOSECONDS)
 
 

@@ -67,6 +67,12 @@ def _ingest(now: Standing) -> Iterator[Family]:
         [(_of(flow), counts.received_bytes) for flow, counts in now.flows.items()],
     )
     yield Family(
+        "meshweir_ingest_overtaken_batches_total",
+        "counter",
+        "Batches given up because another writer was faster; each was read again.",
+        [({}, now.overtaken)],
+    )
+    yield Family(
         "meshweir_ingest_lag_seconds",
         "gauge",
         "Age of the youngest stored message while others wait on the bus.",

@@ -145,10 +145,9 @@ async def kafka_bus(
 
 def _kafka(settings: Settings, *, group: str | None = None) -> Bus:
     # half a second of imports that a process without Kafka need not pay
-    from pipeline.bus.kafka import KafkaBus  # type: ignore[import-untyped]  # noqa: PLC0415
+    from pipeline.bus.kafka import KafkaBus  # noqa: PLC0415
 
-    bus: Bus = KafkaBus(settings.kafka, group=group)
-    return bus
+    return KafkaBus(settings.kafka, group=group)
 
 
 async def _connect(bus: Bus, settings: Settings, ready: Readiness) -> None:

@@ -110,7 +110,13 @@ def make_jobs(parts: Opened) -> list[Job]:
     """Everything that runs again and again."""
     if not parts.role.works or parts.store is None or parts.bus is None:
         return []
-    ingest: Job = IngestJob(parts.bus, parts.store, parts.ledger, parts.settings.ingest)
+    ingest: Job = IngestJob(
+        parts.bus,
+        parts.store,
+        parts.ledger,
+        parts.settings.ingest,
+        masked_keys=parts.settings.collectors.intake.masked_keys,
+    )
     if parts.settings.kafka.bootstrap_servers:
         ingest = WatchedJob(ingest, parts.ready)
     return [ingest, MinutesJob(parts.store), RetireJob(parts.store)]

@@ -9,6 +9,9 @@ from pipeline.errors import InvalidInput
 HEALTH_SETTINGS: Final = ("api_address", "api_token_file", "api_drain_seconds")
 """Settings of the HTTP interface of a process that answers no questions."""
 
+MASKED: Final = "intake_masked_keys"
+"""Masks what receivers take, and what a worker finds that others wrote to Kafka."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Role:
@@ -50,7 +53,7 @@ class Role:
             *(["collectors"] if self.receives else []),
             *([] if self.shares else ["bus"]),
             "kafka",
-            *(["ingest"] if self.works else []),
+            *(["ingest", MASKED] if self.works else []),
             *(["store"] if self.stores else []),
         )
 
