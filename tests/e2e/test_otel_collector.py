@@ -21,9 +21,9 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from api.demo.broker import Broker, BrokerMissing
 from api.demo.envoy import Address
 from api.demo.network import free_address
-from collectors.otlp_json import to_protobuf
 from pipeline.bus.settings import KafkaSettings
 from pipeline.decode import DECODERS
+from pipeline.decode.otlp_json import to_protobuf
 from pipeline.model.topics import OTLP_LOGS, OTLP_METRICS, OTLP_SPANS, TOPIC_FORMAT
 from tests import otel_collector
 from tests.collectors.bench import Bench, running as receiving
