@@ -133,7 +133,8 @@ async def kafka_bus(
 ) -> AsyncIterator[Bus]:
     """Connect to Kafka beside the body, for as long as it takes; let go at the end.
 
-    Until a broker has answered the bus takes nothing, and ``ready`` lacks it.
+    Until a broker has answered the bus takes nothing; ``ready`` lacks it then, and whenever it is
+    away.
     """
     bus = _kafka(settings, group=group)
     try:
@@ -164,7 +165,7 @@ async def _connect(bus: Bus, settings: Settings, ready: Readiness) -> None:
             await asyncio.sleep(problem.retry_after)
         else:
             log.info("connected to Kafka (%s)", servers)
-            ready.has("kafka")
+            ready.follows("kafka", lambda: bus.status().away)
             return
 
 

@@ -38,6 +38,15 @@ def test_it_serves_once_it_has_started_and_lacks_nothing():
     assert ready() == "stopping"
 
 
+def test_a_part_may_come_and_go():
+    ready, away = Readiness(), [""]
+    ready.started()
+    ready.follows("kafka", lambda: away[0])
+    assert ready() is None
+    away[0] = "no broker"
+    assert ready() == "no broker"
+
+
 def test_readiness_follows_a_job_while_the_bus_is_away():
     ready = Readiness()
     job = WatchedJob(Scripted(True, BusUnavailable("no broker"), StoreBusy("faster"), False), ready)
