@@ -12,7 +12,8 @@ WORKDIR /source
 ARG EXTRAS="--extra ducklake"
 # dependencies first: they change less often than Meshweir
 COPY pyproject.toml uv.lock README.md LICENSE ./
-RUN uv sync --frozen --no-default-groups ${EXTRAS} --no-install-project
+RUN uv sync --frozen --no-default-groups ${EXTRAS} --no-install-project \
+    && find /opt/meshweir/venv -name tests -type d -prune -exec rm -r {} +
 COPY api/ api/
 COPY collectors/ collectors/
 COPY pipeline/ pipeline/

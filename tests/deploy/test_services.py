@@ -42,6 +42,7 @@ class Here:
         self._kafka = kafka
         self._catalog = catalog
         self._ports: dict[tuple[str, str], str] = {}
+        self.data = directory / "data"
         (directory / "secrets").mkdir()
         for name in COMPOSE["secrets"]:
             (directory / "secrets" / name).write_text(SECRETS[name])
@@ -64,7 +65,7 @@ class Here:
             return self.address(service, int(listener[1]))
         value = value.replace("kafka:9092", self._kafka)
         value = value.replace("/run/secrets", str(self._directory / "secrets"))
-        return value.replace("/var/lib/meshweir", str(self._directory / "data"))
+        return value.replace("/var/lib/meshweir", str(self.data))
 
 
 @pytest.fixture(scope="module")
@@ -137,6 +138,9 @@ def test_what_the_collector_takes_the_api_shows(here):
 
     assert wait(lambda: spans(TRACES[-1]), 60)
     assert [spans(trace) for trace in TRACES] == [1] * SPANS
+    # the volume has rows, and the catalog of them is in PostgreSQL
+    assert not (here.data / "catalog.sqlite").exists()
+    assert list(here.data.rglob("*.parquet"))
 
 
 @pytest.mark.parametrize("name", RUN_BY_DEFAULT)

@@ -36,6 +36,7 @@ CONFIGURATIONS = Path(__file__).parents[2] / "deploy" / "opentelemetry-collector
 TO_KAFKA = CONFIGURATIONS / "to-kafka.yaml"
 AS_JSON = CONFIGURATIONS / "json.yaml"
 FROM_KAFKA = CONFIGURATIONS / "from-kafka.yaml"
+TO_MESHWEIR = CONFIGURATIONS / "to-meshweir.yaml"
 
 PARTITIONS = KafkaSettings().partitions
 SECONDS = 30.0
@@ -192,6 +193,31 @@ async def test_its_kafka_receiver_reads_what_meshweir_took(
             arrived = await received(bench)
     for topic, value in arrived.items():
         assert rows(topic, value) == rows(topic, SENT[topic])
+
+
+async def test_its_otlp_exporter_brings_the_token(built: None, tmp_path: Path) -> None:
+    http = f"http://{free_address(Address(0))}"
+    async with receiving(tmp_path, intake={"token": "secret"}) as bench:
+        given = {
+            "OTLP_HTTP_ENDPOINT": http.removeprefix("http://"),
+            "OTLP_GRPC_ENDPOINT": "127.0.0.1:0",
+            "MESHWEIR_ENDPOINT": bench.http,
+            "MESHWEIR_INTAKE_TOKEN": "secret",
+        }
+        with running([TO_MESHWEIR], given, tmp_path / "log"):
+            for topic in SENT:
+                await asyncio.to_thread(post, http, topic)
+            arrived = await received(bench)
+    for topic, value in arrived.items():
+        assert rows(topic, value) == rows(topic, SENT[topic])
+
+
+def test_the_documentation_shows_the_files_that_are_tested() -> None:
+    page = (CONFIGURATIONS.parents[1] / "docs" / "opentelemetry-collector.md").read_text()
+    shown = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
+    assert len(shown) == 3
+    for part, file in zip(shown, (TO_MESHWEIR, TO_KAFKA, FROM_KAFKA), strict=True):
+        assert part in file.read_text()
 
 
 async def received(bench: Bench) -> dict[str, bytes]:
