@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 import tomllib
 from pathlib import Path
@@ -15,6 +16,10 @@ from api.demo.envoy import Address
 from api.demo.network import free_address
 from tests.deploy.compose import ROOT
 from tests.deploy.image import container, instructions, variables, why_not
+from tests.e2e.up import Up
+
+# the first of them compiles all kernels
+pytestmark = pytest.mark.timeout(600)
 
 PATIENCE = 60.0
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
@@ -113,14 +118,21 @@ def image(tmp_path_factory):
     return root
 
 
+@pytest.fixture
+def writable():
+    """A directory whose path is short: sockets of the demo's proxies come to lie under it."""
+    with tempfile.TemporaryDirectory(prefix="mw") as name:
+        yield Path(name)
+
+
 def environment(root: Path) -> dict[str, str]:
     return variables() | {"NUMBA_CACHE_DIR": f"{root}/kernels", "PYTHONPATH": str(root)}
 
 
 @pytest.mark.e2e
-def test_a_container_finds_every_kernel_compiled(image, tmp_path):
+def test_a_container_finds_every_kernel_compiled(image, writable):
     command = [image / "entrypoint.sh", sys.executable, "-P", "-c", COMPILE_AGAIN]
-    with container(command, environment(image), tmp_path) as process:
+    with container(command, environment(image), writable) as process:
         said, _ = process.communicate(timeout=PATIENCE)
     kernels, compiled = map(int, re.search(r"(\d+) kernels, (\d+) compiled here", said).groups())
     assert kernels > 50
@@ -128,16 +140,17 @@ def test_a_container_finds_every_kernel_compiled(image, tmp_path):
 
 
 @pytest.mark.e2e
-def test_a_container_becomes_healthy_and_ends_on_the_image_s_signal(image, tmp_path):
+def test_a_container_becomes_healthy_and_ends_on_the_image_s_signal(image, writable):
     api = free_address(Address(0))
     command = [image / "entrypoint.sh", sys.executable, "-P", "-m", "api", "up"]
     settings = {
-        "MESHWEIR_DATA": str(tmp_path / "data"),
+        "MESHWEIR_DATA": str(writable / "data"),
+        "MESHWEIR_STORE_BACKEND": "ducklake",
         "MESHWEIR_API_ADDRESS": str(api),
         "MESHWEIR_OTLP_GRPC_ADDRESS": "127.0.0.1:0",
         "MESHWEIR_OTLP_HTTP_ADDRESS": "127.0.0.1:0",
     }
-    with container(command, environment(image) | settings, tmp_path) as process:
+    with container(command, environment(image) | settings, writable) as process:
         end = time.monotonic() + PATIENCE
         while health(api).returncode and process.poll() is None and time.monotonic() < end:
             time.sleep(0.2)
@@ -149,6 +162,21 @@ def test_a_container_becomes_healthy_and_ends_on_the_image_s_signal(image, tmp_p
     unwell = health(api)
     assert unwell.returncode == 1
     assert "refused" in unwell.stdout
+
+
+@pytest.mark.e2e
+def test_a_container_runs_the_mesh_of_the_demo(image, writable, tmp_path):
+    up = Up(tmp_path / "up")
+    port = up.grpc.rpartition(":")[2]
+    mesh = [sys.executable, "-P", "-m", "api", "demo", "--send-to", port, "--duration", "3"]
+    try:
+        command = [image / "entrypoint.sh", *mesh]
+        with container(command, environment(image), writable) as process:
+            said, _ = process.communicate(timeout=PATIENCE)
+        assert process.returncode == 0, said
+        assert up.wait(up.edges)
+    finally:
+        up.stop()
 
 
 def health(api: Address) -> subprocess.CompletedProcess[str]:
