@@ -1,16 +1,23 @@
-"""Messages into batches of rows, and what was refused: one way, for ingest and for replay."""
+"""Messages into batches of rows, and what was refused: one way, for ingest and for replay.
+
+Messages of our collectors passed the door before they were published. Those of other writers, which
+carry no header ``source``, pass it here: malformed ones are refused and secrets are masked, so that
+neither reaches the store.
+"""
 
 import base64
+import logging
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Final, NamedTuple
 
 import pyarrow as pa
 
 from pipeline.decode import DECODERS
+from pipeline.decode.door import MaskedKeys, admit_foreign
 from pipeline.errors import DecodeError
 from pipeline.model.decoded import Decoded, Refusal
 from pipeline.model.ledger import Flow
@@ -29,6 +36,13 @@ KEPT_PAYLOAD: Final = 64 * 2**10
 """Bytes of an undecodable message that are kept beside its reason."""
 
 UNKNOWN_FORMAT: Final = "unknown format"
+
+USUAL_SECRETS: Final = MaskedKeys()
+"""The keys that are masked where nothing else is said."""
+
+log = logging.getLogger(__name__)
+
+_told: Final[set[str]] = set()
 
 
 class Refused(NamedTuple):
@@ -52,27 +66,44 @@ class DecodedMessages:
 
     Attributes:
         batches: table name to rows; raw and interned tables.
-        refused: what was set aside.
+        refused: what was set aside; of other writers' messages, with secrets masked where the door
+            could read them.
+        foreign: records taken from messages of other writers, which no header counts.
     """
 
     batches: Mapping[str, pa.Table]
     refused: Sequence[Refused]
+    foreign: Mapping[Flow, int]
 
 
-def decode_messages(messages: Sequence[Message]) -> DecodedMessages:
-    """Decode messages, each by its format; a message that cannot be decoded costs only itself."""
-    parts: defaultdict[str, list[pa.Table]] = defaultdict(list)
+def decode_messages(
+    messages: Sequence[Message], masked: MaskedKeys = USUAL_SECRETS
+) -> DecodedMessages:
+    """Decode messages, each by its format; a message that cannot be decoded costs only itself.
+
+    Args:
+        messages: of any topics and formats.
+        masked: keys whose values are masked in messages of other writers.
+    """
+    answers: list[Decoded] = []
     refused: list[Refused] = []
-    for format_name, group in _by_format(messages).items():
-        decoded = _decode(format_name, [message.value for message in group])
-        for table, rows in decoded.batches.items():
-            parts[table].append(rows)
-        refused += [
-            Refused(group[refusal.message], format_name, refusal) for refusal in decoded.refused
-        ]
-    return DecodedMessages(
-        {name: pa.concat_tables(tables) for name, tables in parts.items()}, refused
-    )
+    foreign: Counter[Flow] = Counter()
+    for (format_name, by_others), group in _groups(messages).items():
+        passed, turned_away = group, list[Refused]()
+        if by_others:
+            passed, turned_away = _at_the_door(format_name, group, masked)
+        decoded = _decode(format_name, [message.value for message in passed])
+        answers.append(decoded)
+        refused += turned_away
+        refused += [Refused(passed[one.message], format_name, one) for one in decoded.refused]
+        if by_others:
+            foreign[flow_of(group[0])] += _records(decoded, format_name)
+    return DecodedMessages(_together(answers), refused, foreign)
+
+
+def is_foreign(message: Message) -> bool:
+    """Whether another program than one of our collectors wrote it: ours say where it came from."""
+    return SOURCE_HEADER not in message.headers
 
 
 def quarantine_rows(refused: Sequence[Refused]) -> pa.Table:
@@ -125,16 +156,39 @@ def runs_of(messages: Sequence[Message]) -> dict[Partition, OffsetRange]:
     return runs
 
 
-def _by_format(messages: Sequence[Message]) -> dict[str, list[Message]]:
-    groups: defaultdict[str, list[Message]] = defaultdict(list)
+def _groups(messages: Sequence[Message]) -> dict[tuple[str, bool], list[Message]]:
+    """Messages by their format, and by whether others wrote them."""
+    groups: defaultdict[tuple[str, bool], list[Message]] = defaultdict(list)
     for message in messages:
-        groups[format_of(message)].append(message)
+        groups[format_of(message), is_foreign(message)].append(message)
     return groups
+
+
+def _at_the_door(
+    format_name: str, messages: Sequence[Message], masked: MaskedKeys
+) -> tuple[list[Message], list[Refused]]:
+    """The messages that may pass, as they may, and those that may not."""
+    passed: list[Message] = []
+    refused: list[Refused] = []
+    for message in messages:
+        try:
+            value = admit_foreign(format_name, message.value, masked)
+        except DecodeError as problem:
+            refusal = Refusal(0, problem.reason, problem.offset, whole=True)
+            refused.append(Refused(message, format_name, refusal))
+        else:
+            passed.append(replace(message, value=value))
+    return passed, refused
+
+
+def _records(decoded: Decoded, format_name: str) -> int:
+    rows = decoded.batches.get(FORMAT_SIGNAL.get(format_name, ""))
+    return 0 if rows is None else rows.num_rows
 
 
 def _decode(format_name: str, values: list[bytes]) -> Decoded:
     decoder = DECODERS.get(format_name)
-    if decoder is None:
+    if decoder is None or not values:
         return Decoded(
             refused=tuple(
                 Refusal(index, UNKNOWN_FORMAT, whole=True) for index in range(len(values))
@@ -143,23 +197,33 @@ def _decode(format_name: str, values: list[bytes]) -> Decoded:
     try:
         return decoder(values)
     except DecodeError as problem:
+        refusal = Refusal(0, problem.reason, problem.offset, whole=True)
+    except Exception as problem:  # noqa: BLE001 - a fault in a decoder must cost one message only
+        refusal = Refusal(0, f"decoder failed: {type(problem).__name__}", whole=True)
         if len(values) == 1:
-            return Decoded(refused=(Refusal(0, problem.reason, problem.offset, whole=True),))
-        # a decoder that gives up on the lot is asked one by one, so that one message costs itself
-        return _merged([_decode(format_name, [value]) for value in values])
+            _tell_once(f"{format_name}: {refusal.reason}", problem)
+    if len(values) == 1:
+        return Decoded(refused=(refusal,))
+    # a decoder that gives up on the lot is asked in halves, so that one message costs itself
+    half = len(values) // 2
+    first, rest = _decode(format_name, values[:half]), _decode(format_name, values[half:])
+    moved = tuple(replace(one, message=one.message + half) for one in rest.refused)
+    return Decoded(_together([first, rest]), (*first.refused, *moved))
 
 
-def _merged(answers: Sequence[Decoded]) -> Decoded:
+def _tell_once(what: str, fault: Exception) -> None:
+    """Log a fault with its traceback, the first time that it is met."""
+    if what not in _told:
+        _told.add(what)
+        log.error("%s; the message is set aside, as others of this kind will", what, exc_info=fault)
+
+
+def _together(answers: Sequence[Decoded]) -> dict[str, pa.Table]:
     parts: defaultdict[str, list[pa.Table]] = defaultdict(list)
-    refused: list[Refusal] = []
-    for index, answer in enumerate(answers):
+    for answer in answers:
         for table, rows in answer.batches.items():
             parts[table].append(rows)
-        refused += [
-            Refusal(index, refusal.reason, refusal.offset, refusal.records, refusal.whole)
-            for refusal in answer.refused
-        ]
-    return Decoded({name: pa.concat_tables(rows) for name, rows in parts.items()}, tuple(refused))
+    return {table: pa.concat_tables(rows) for table, rows in parts.items()}
 
 
 def _received_at(message: Message) -> datetime:

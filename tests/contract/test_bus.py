@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+import uuid
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
@@ -10,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from pipeline.bus.embedded import EmbeddedBus
+from pipeline.bus.kafka import KafkaBus
 from pipeline.bus.port import Bus
-from pipeline.bus.settings import EmbeddedBusSettings
+from pipeline.bus.settings import EmbeddedBusSettings, KafkaSettings
 from pipeline.errors import BusFull, BusUnavailable, MessageTooLarge
 from pipeline.model.messages import Message, Partition
 from pipeline.model.topics import OTLP_LOGS, OTLP_SPANS, RAW_TELEMETRY
@@ -29,7 +31,7 @@ class Place:
     bus: Callable[[], AbstractAsyncContextManager[Bus]]
 
 
-def embedded(directory: Path) -> Place:
+def embedded(directory: Path, request: pytest.FixtureRequest) -> Place:
     settings = EmbeddedBusSettings(
         max_bytes=MAX_BYTES, max_message_bytes=MAX_MESSAGE, min_free_bytes=0
     )
@@ -46,7 +48,30 @@ def embedded(directory: Path) -> Place:
     return Place(bus)
 
 
-BUSES = [pytest.param(embedded, id="embedded")]
+def kafka(directory: Path, request: pytest.FixtureRequest) -> Place:
+    name = f"test-{uuid.uuid4().hex}"
+    settings = KafkaSettings(
+        bootstrap_servers=request.getfixturevalue("kafka"),
+        group=name,
+        topic_prefix=f"{name}-",
+        partitions=1,
+        max_lag_bytes=MAX_BYTES,
+        max_message_bytes=MAX_MESSAGE,
+    )
+
+    @asynccontextmanager
+    async def bus() -> AsyncIterator[Bus]:
+        opened = KafkaBus(settings)
+        await opened.start()
+        try:
+            yield opened
+        finally:
+            await opened.stop()
+
+    return Place(bus)
+
+
+BUSES = [pytest.param(embedded, id="embedded"), pytest.param(kafka, id="kafka")]
 
 
 @pytest.fixture
@@ -56,7 +81,7 @@ def anyio_backend() -> str:
 
 @pytest.fixture(params=BUSES)
 def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
-    return request.param(tmp_path / "bus")
+    return request.param(tmp_path / "bus", request)
 
 
 async def read_all(bus: Bus, positions: dict[Partition, int] | None = None) -> list[Message]:
