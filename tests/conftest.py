@@ -1,7 +1,10 @@
 """Fixtures and flags that all tests share."""
 
+from collections.abc import Iterator
+
 import pytest
 
+from tests import postgres
 from tests.golden import Golden
 
 
@@ -16,3 +19,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def golden(request: pytest.FixtureRequest) -> Golden:
     """Compares with golden files, or rewrites them."""
     return Golden(update=bool(request.config.getoption("--update-golden")))
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[postgres.Postgres]:
+    """A real PostgreSQL that all tests share, each with a database of its own."""
+    missing = postgres.missing()
+    if missing:
+        pytest.skip(missing)
+    with postgres.running() as server:
+        yield server

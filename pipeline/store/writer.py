@@ -38,13 +38,17 @@ class Writer:
             allowed = "raw and interned tables, and quarantine"
             raise InvalidInput("batches", found=", ".join(unknown), allowed=allowed)
         fresh = {table.name: self._fresh(table, batches.get(table.name)) for table in INTERNED}
-        with self._database.transaction() as session:
+
+        def work(session: Session) -> int | None:
             _advance(session, expected, positions)
             number = _insert_raw(session, batches, written_at)
             for table in INTERNED:
                 _insert_absent(session, table, fresh[table.name])
             if QUARANTINE.name in batches and batches[QUARANTINE.name].num_rows:
                 session.insert(QUARANTINE.name, batches[QUARANTINE.name])
+            return number
+
+        number = self._database.commit(work)
         for table in INTERNED:
             self._remember(table, fresh[table.name])
         return number
@@ -97,12 +101,9 @@ _FORGET_POSITION = 'DELETE FROM bus_positions WHERE topic = $topic AND "partitio
 def _insert_raw(session: Session, batches: Mapping[str, pa.Table], written_at: int) -> int | None:
     """Append the raw rows as a new slice; None when there are none."""
     raw = {t.name: batches[t.name] for t in RAW if t.name in batches and batches[t.name].num_rows}
+    number = _next_slice(session, given=bool(raw))
     if not raw:
         return None
-    # read and changed in the transaction: of two processes that write at once, one must fail
-    ((last,),) = session.rows("SELECT value FROM counters WHERE name = 'slice'")
-    number = int(last) + 1
-    session.run("UPDATE counters SET value = $number WHERE name = 'slice'", {"number": number})
     for name, rows in raw.items():
         session.insert(name, _sorted(name, rows), slice_number=number)
     session.run(
@@ -113,6 +114,20 @@ def _insert_raw(session: Session, batches: Mapping[str, pa.Table], written_at: i
             "rows": sum(rows.num_rows for rows in raw.values()),
         },
     )
+    return number
+
+
+def _next_slice(session: Session, *, given: bool) -> int:
+    """The number of the next slice; counted up when it is ``given`` out.
+
+    The row is changed in every write, even to the same number: of two that were under way at once,
+    from whatever positions, one finds it changed and fails. DuckLake would else let both commit
+    when they only insert, as the first writes of a partition and of an interned row do.
+    """
+    ((last,),) = session.rows("SELECT value FROM counters WHERE name = 'slice'")
+    number = int(last) + 1
+    stored = {"number": number if given else last}
+    session.run("UPDATE counters SET value = $number WHERE name = 'slice'", stored)
     return number
 
 

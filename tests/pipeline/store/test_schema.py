@@ -7,7 +7,10 @@ import pytest
 from pipeline.errors import StoreIncompatible
 from pipeline.model.tables import DUCKDB, RAW
 from pipeline.store import StoreSettings, open_store, schema
-from pipeline.store.connection import CATALOG, Database, connect
+from pipeline.store.attach import CATALOG
+from pipeline.store.connection import Database, connect
+
+NEWEST = schema.MIGRATIONS[-1].number
 
 COLUMNS = """
 SELECT table_name, column_name, data_type FROM duckdb_columns()
@@ -51,10 +54,11 @@ def test_an_older_store_goes_through_the_steps_it_has_not_seen(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     open_store(tmp_path).close()
+    count = "INSERT INTO counters VALUES ('mended', 1)"
     count_on = "UPDATE counters SET value = value + 1 WHERE name = 'mended'"
     steps = (
-        schema.Migration(2, "count", lambda _: ["INSERT INTO counters VALUES ('mended', 1)"]),
-        schema.Migration(3, "count on", lambda _: [count_on]),
+        schema.Migration(NEWEST + 1, "count", lambda _: [count]),
+        schema.Migration(NEWEST + 2, "count on", lambda _: [count_on]),
     )
     monkeypatch.setattr(schema, "MIGRATIONS", (*schema.MIGRATIONS, *steps))
     for _ in range(2):
@@ -64,14 +68,31 @@ def test_an_older_store_goes_through_the_steps_it_has_not_seen(
         assert session.rows("SELECT value FROM counters WHERE name = 'mended'") == [(2,)]
         versions = session.rows("SELECT version, name FROM schema_migrations ORDER BY version")
     database.close()
-    assert versions == [(1, "make every table"), (2, "count"), (3, "count on")]
+    assert versions[0] == (1, "make every table")
+    assert versions[-2:] == [(NEWEST + 1, "count"), (NEWEST + 2, "count on")]
+
+
+def test_a_store_of_before_the_lease_gets_one(tmp_path: Path) -> None:
+    open_store(tmp_path).close()
+    database = connect(tmp_path, StoreSettings())
+    with database.transaction() as session:
+        session.run("DROP TABLE leases")
+        session.run("DELETE FROM schema_migrations WHERE version > 1")
+    database.close()
+    store = open_store(tmp_path)
+    store.replace([], {}, cause=0)
+    assert store.lead() is not None
+    assert store.ask("state").row(0) == (0, 0)
+    store.close()
 
 
 def test_a_step_that_fails_leaves_the_store_as_it_was(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     open_store(tmp_path).close()
-    broken = schema.Migration(2, "drop what is there", lambda _: ["DROP TABLE slices", "no sql"])
+    broken = schema.Migration(
+        NEWEST + 1, "drop what is there", lambda _: ["DROP TABLE slices", "no sql"]
+    )
     with monkeypatch.context() as once:
         once.setattr(schema, "MIGRATIONS", (*schema.MIGRATIONS, broken))
         with pytest.raises(Exception, match="syntax error"):
