@@ -17,6 +17,7 @@ from api import graph, graph_text
 from api.parameters import DEFAULT_WINDOW
 from api.running import answering_at
 from api.settings import Settings
+from api.stores import is_shared
 from api.times import Window, format_time, parse_time, parse_window, whole_minutes
 from pipeline.errors import InvalidInput, MeshweirError, StoreBusy
 from pipeline.model.topology import GroupBy
@@ -70,11 +71,12 @@ class Asked:
 
 
 def from_data(settings: Settings, asked: Asked) -> bytes:
-    """The body of ``GET /v1/graph``, computed from a data directory that nobody else holds.
+    """The body of ``GET /v1/graph``, computed from a data directory.
 
     Raises:
         MeshweirError: there is no such directory.
-        StoreBusy: a running Meshweir holds it; says where that answers.
+        StoreBusy: a running Meshweir holds its DuckDB file; says where that answers. Several
+            processes may read DuckLake.
     """
     if not settings.data.is_dir():
         raise MeshweirError(
@@ -82,7 +84,7 @@ def from_data(settings: Settings, asked: Asked) -> bytes:
             "Meshweir with --url"
         )
     try:
-        store = open_store(settings.data, settings.store)
+        store = open_store(settings.data, settings.store, read_only=is_shared(settings))
     except StoreBusy as problem:
         url = answering_at(settings.data)
         where = f"; ask it: meshweir graph --url {url}" if url else ""

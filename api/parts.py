@@ -11,6 +11,7 @@ from api.beside import beside
 from api.feeding import Feed, claim
 from api.readiness import Readiness
 from api.settings import Settings
+from api.stores import opened_store
 from api.telemetry import Telemetry
 from api.version import program_version
 from collectors.runner import Collectors
@@ -21,7 +22,6 @@ from pipeline.jobs.job import Job
 from pipeline.jobs.repeated import Repeated
 from pipeline.jobs.scheduler import Scheduler
 from pipeline.model.ledger import Ledger
-from pipeline.store import Backend, open_store
 from pipeline.store.port import Store
 
 log = logging.getLogger(__name__)
@@ -70,37 +70,6 @@ async def open_parts(settings: Settings) -> AsyncIterator[Parts]:
         else:
             async with embedded_bus(settings, store) as embedded:
                 yield Parts(settings, store, embedded, Ledger())
-
-
-@asynccontextmanager
-async def opened_store(
-    settings: Settings, *, prefer: Backend = Backend.FILE
-) -> AsyncIterator[Store]:
-    """Open the store; close it at the end.
-
-    Args:
-        settings: where it is.
-        prefer: where to keep rows in a new data directory, unless that is set.
-
-    Raises:
-        StoreBusy: another process holds the data directory.
-        StoreIncompatible: the store is not of this version.
-    """
-    wanted = settings.store
-    if prefer is Backend.DUCKLAKE and not (settings.data / "store.duckdb").exists():
-        wanted = wanted.model_copy(update={"backend": prefer})
-    opening = asyncio.ensure_future(asyncio.to_thread(open_store, settings.data, wanted))
-    try:
-        store = await asyncio.shield(opening)
-    except asyncio.CancelledError:
-        # the thread goes on: what it opens is closed
-        store = await opening
-        await asyncio.to_thread(store.close)
-        raise
-    try:
-        yield store
-    finally:
-        await asyncio.to_thread(store.close)
 
 
 @asynccontextmanager

@@ -4,8 +4,9 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 
 from api.app import create_app
 from api.cache import AnswerCache
@@ -17,19 +18,20 @@ from api.parts import (
     collecting,
     embedded_bus,
     kafka_bus,
-    opened_store,
     repeating,
     telling,
 )
 from api.readiness import Readiness
 from api.role import Role
 from api.running import announced
-from api.serving import served
+from api.serving import Front, served
 from api.settings import Settings
+from api.stores import opened_store
 from api.version import program_version
 from api.watched import WatchedJob
 from collectors.listen import bind, split_address
 from pipeline.bus.port import Bus
+from pipeline.jobs.compact import CompactJob
 from pipeline.jobs.ingest import IngestJob
 from pipeline.jobs.job import Job
 from pipeline.jobs.minutes import MinutesJob
@@ -48,7 +50,7 @@ class Opened:
         settings: what was set.
         ready: what it lacks.
         ledger: where telemetry is counted.
-        store: where telemetry is kept; None where the role needs none.
+        store: where telemetry is kept; None where the role needs none, and before it is open.
         bus: where it waits; likewise.
     """
 
@@ -56,8 +58,8 @@ class Opened:
     settings: Settings
     ready: Readiness
     ledger: Ledger
-    store: Store | None
-    bus: Bus | None
+    store: Store | None = None
+    bus: Bus | None = None
 
 
 @asynccontextmanager
@@ -73,17 +75,20 @@ async def running(role: Role, settings: Settings) -> AsyncIterator[Mapping[str, 
     token = settings.api.bearer_token()
     host, port = split_address(settings.api.address, field="api_address")
     async with AsyncExitStack() as stack:
+        enter = stack.enter_async_context
         listener = stack.enter_context(contextlib.closing(bind(host, port, field="api_address")))
         api = f"http://{bound_address(listener)}"
-        parts = await _opened(role, settings, stack)
-        telemetry = await stack.enter_async_context(telling(parts.ledger))
-        await stack.enter_async_context(repeating(telemetry.observed(make_jobs(parts))))
-        app = create_app(make_context(parts), token=token, middleware=telemetry.middleware())
-        await stack.enter_async_context(served(app, listener, settings.api.drain_seconds))
-        addresses: Mapping[str, str] = {}
-        if role.receives and parts.bus is not None:
-            receivers = collecting(settings, parts.bus, parts.ledger)
-            addresses = await stack.enter_async_context(receivers)
+        parts = Opened(role, settings, Readiness(), Ledger())
+        telemetry = await enter(telling(parts.ledger))
+        make_app = partial(create_app, token=token, middleware=telemetry.middleware())
+        front = Front(make_app(make_context(parts)), parts.ready)
+        serving = await enter(served(front, listener, settings.api.drain_seconds))
+        parts = await _open(parts, stack)
+        await enter(repeating(telemetry.observed(make_jobs(parts))))
+        front.open(make_app(make_context(parts)))
+        # requests under way are answered before the parts that answer them are taken away
+        stack.push_async_callback(serving.drain)
+        addresses = await enter(_collecting(parts))
         if role.answers:
             stack.enter_context(announced(settings.data, api))
         parts.ready.started()
@@ -91,19 +96,30 @@ async def running(role: Role, settings: Settings) -> AsyncIterator[Mapping[str, 
         yield {"api": api, **addresses}
 
 
-async def _opened(role: Role, settings: Settings, stack: AsyncExitStack) -> Opened:
-    ready, store, bus = Readiness(), None, None
+async def _open(parts: Opened, stack: AsyncExitStack) -> Opened:
+    """The same process with its store and bus."""
+    role, settings, store, bus = parts.role, parts.settings, parts.store, parts.bus
     if role.stores:
         prefer = Backend.DUCKLAKE if role.shares else Backend.FILE
-        store = await stack.enter_async_context(opened_store(settings, prefer=prefer))
+        opening = opened_store(settings, parts.ready, prefer=prefer, writes=role.works)
+        store = await stack.enter_async_context(opening)
     if settings.kafka.bootstrap_servers:
         if store is not None and role.works:
             await claimed(settings, Feed.KAFKA, store)
         group = settings.kafka.group if role.works else None
-        bus = await stack.enter_async_context(kafka_bus(settings, ready, group=group))
+        bus = await stack.enter_async_context(kafka_bus(settings, parts.ready, group=group))
     elif store is not None and role.works:
         bus = await stack.enter_async_context(embedded_bus(settings, store))
-    return Opened(role, settings, ready, Ledger(), store, bus)
+    return replace(parts, store=store, bus=bus)
+
+
+@asynccontextmanager
+async def _collecting(parts: Opened) -> AsyncIterator[Mapping[str, str]]:
+    if not parts.role.receives or parts.bus is None:
+        yield {}
+        return
+    async with collecting(parts.settings, parts.bus, parts.ledger) as addresses:
+        yield addresses
 
 
 def make_jobs(parts: Opened) -> list[Job]:
@@ -119,7 +135,13 @@ def make_jobs(parts: Opened) -> list[Job]:
     )
     if parts.settings.kafka.bootstrap_servers:
         ingest = WatchedJob(ingest, parts.ready)
-    return [ingest, MinutesJob(parts.store), RetireJob(parts.store)]
+    pauses = parts.settings.store
+    return [
+        ingest,
+        MinutesJob(parts.store),
+        RetireJob(parts.store, cadence=pauses.retire_seconds),
+        CompactJob(parts.store, cadence=pauses.compact_seconds),
+    ]
 
 
 def make_context(parts: Opened) -> HealthContext:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 from api.demo.broker import Broker, BrokerMissing
+from tests import postgres
 from tests.golden import Golden
 
 
@@ -31,10 +32,22 @@ def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, ...]]
     if given := os.environ.get("KAFKA_BOOTSTRAP_SERVERS"):
         yield tuple(given.split(","))
         return
-    broker = Broker(tmp_path_factory.mktemp("kafka"))
+    # members of a group that are gone are missed after a second, not six
+    quick = {"group.min.session.timeout.ms": "1000"}
+    broker = Broker(tmp_path_factory.mktemp("kafka"), properties=quick)
     try:
         broker.start()
     except BrokerMissing as missing:
         pytest.skip(str(missing))
     yield (broker.bootstrap,)
     broker.stop()
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[postgres.Postgres]:
+    """A real PostgreSQL that all tests share, each with a database of its own."""
+    missing = postgres.missing()
+    if missing:
+        pytest.skip(missing)
+    with postgres.running() as server:
+        yield server

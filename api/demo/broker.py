@@ -117,6 +117,9 @@ class Broker:
         security: TLS and SASL listeners, for the first start in a directory.
         properties: more lines of ``server.properties``; they go before ours.
         heap: size of the Java heap.
+
+    Attributes:
+        directory: as given; the messages lie in ``data``, a folder for each partition.
     """
 
     def __init__(
@@ -127,7 +130,7 @@ class Broker:
         properties: Mapping[str, str] | None = None,
         heap: str = "384m",
     ) -> None:
-        self._directory = directory
+        self.directory = directory
         self._security = security or Security()
         self._more = dict(properties or {})
         self._heap = heap
@@ -147,7 +150,7 @@ class Broker:
     @property
     def log(self) -> Path:
         """The file to which it writes warnings and errors."""
-        return self._directory / "broker.log"
+        return self.directory / "broker.log"
 
     def address(self, listener: str) -> str:
         """``host:port`` of a listener: PLAINTEXT, SSL, SASL_PLAINTEXT or SASL_SSL."""
@@ -169,7 +172,7 @@ class Broker:
                 [
                     *(sys.executable, "-I", "-S", str(_TETHER), str(os.getpid())),
                     *(java, f"-Xms{self._heap}", f"-Xmx{self._heap}", "-XX:+UseSerialGC"),
-                    f"-Dlog4j2.configurationFile={self._directory / 'log4j2.properties'}",
+                    f"-Dlog4j2.configurationFile={self.directory / 'log4j2.properties'}",
                     *("-cp", f"{jars}/*", "kafka.Kafka", str(self._properties_file)),
                 ],
                 stdin=subprocess.DEVNULL,
@@ -229,16 +232,16 @@ class Broker:
 
     @property
     def _properties_file(self) -> Path:
-        return self._directory / "server.properties"
+        return self.directory / "server.properties"
 
     def _configure(self, java: str, jars: Path) -> None:
-        self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        (self._directory / "log4j2.properties").write_text(_LOGGING)
+        self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        (self.directory / "log4j2.properties").write_text(_LOGGING)
         # passwords are in it
         self._properties_file.touch(mode=0o600)
         lines = (f"{key}={value}" for key, value in self._properties().items())
         self._properties_file.write_text("\n".join(lines) + "\n")
-        if not (self._directory / "data" / "meta.properties").exists():
+        if not (self.directory / "data" / "meta.properties").exists():
             self._format(java, jars)
 
     def _properties(self) -> dict[str, str]:
@@ -253,7 +256,7 @@ class Broker:
                 "listener.security.protocol.map": ",".join(
                     ("CONTROLLER:PLAINTEXT", *(f"{name}:{name}" for name in served))
                 ),
-                "log.dirs": str(self._directory / "data"),
+                "log.dirs": str(self.directory / "data"),
             }
             | self._tls_properties()
             | self._sasl_properties()
@@ -265,7 +268,7 @@ class Broker:
         if identity is None:
             return {}
         # Kafka takes a key and its certificates from one PEM file
-        store = self._directory / "keystore.pem"
+        store = self.directory / "keystore.pem"
         store.touch(mode=0o600)
         store.write_bytes(identity.key.read_bytes() + identity.certificate.read_bytes())
         return {

@@ -23,9 +23,9 @@ from pipeline.store.writer import (
     insert_absent,
     insert_raw,
     insert_slice,
+    next_slice,
     raw_rows,
     read_positions,
-    take_number,
 )
 
 _KEYS: Final = """
@@ -50,16 +50,16 @@ def rewrite(
     check_names(batches)
     number = _slice_of(runs)
     raw = raw_rows(batches)
-    with database.transaction() as session:
-        # every rewrite takes a number, so that of two processes that rewrite at once one must fail
-        taken = take_number(session)
+
+    def work(session: Session) -> Rewritten:
+        # a number is taken in every rewrite, so that of two at once one must fail
+        taken = next_slice(session, given=True)
         for table in INTERNED:
             if table.name in batches:
                 insert_absent(session, table, _distinct(batches[table.name]))
         if number is None:
+            before, made = 0, taken if raw else None
             _must_be_free(session, runs)
-            before = 0
-            made = taken if raw else None
             if made is not None:
                 insert_slice(session, made, raw, written_at)
             for run in runs:
@@ -69,7 +69,9 @@ def rewrite(
             _must_be_all(session, number, runs)
             before = _replace_raw(session, number, raw, cause=taken)
         quarantined = _replace_quarantine(session, runs, batches.get(QUARANTINE.name))
-    return Rewritten(made, before, sum(rows.num_rows for rows in raw.values()), *quarantined)
+        return Rewritten(made, before, sum(rows.num_rows for rows in raw.values()), *quarantined)
+
+    return database.commit(work)
 
 
 def _slice_of(runs: Sequence[Run]) -> int | None:

@@ -15,6 +15,8 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from api.demo.broker import Broker, BrokerMissing, installed_jars
+from pipeline.store import Backend, open_store
+from tests.api.test_up import free_port
 from tests.e2e.process import FREE, PATIENCE, ROOT, Process, ask, wait
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
@@ -43,6 +45,14 @@ def calls(number: int) -> bytes:
             end_time_unix_nano=now + 5_000_000,
         )
     return request.SerializeToString()
+
+
+def answers(url: str) -> bool:
+    """Whether anybody does."""
+    try:
+        return ask(f"{url}/livez").status == 200
+    except OSError:
+        return False
 
 
 class Installation:
@@ -237,6 +247,34 @@ def test_all_stop_when_told_while_they_wait_for_kafka(mesh, number, code):
     for process in mesh.running.values():
         assert process.stop(number) == code
         assert "Traceback" not in process.said()
+
+
+def test_the_api_waits_for_a_store_that_nobody_has_made_yet(mesh):
+    data = mesh.directory / "later"
+    data.mkdir()
+    port = free_port()
+    api = f"http://127.0.0.1:{port}"
+    serve = subprocess.Popen(
+        [sys.executable, "-m", "api", "serve", "--data", data, "--api-address", api[7:]],
+        cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    try:
+        assert wait(lambda: answers(api))
+        assert ask(f"{api}/livez").status == 200
+        unready = ask(f"{api}/readyz")
+        assert unready.status == 503
+        assert "the store does not answer" in unready.json["detail"]
+        refused = ask(f"{api}/v1/graph")
+        assert (refused.status, refused.headers["retry-after"]) == (503, "1")
+        open_store(data, prefer=Backend.DUCKLAKE).close()
+        assert serve.stdout.readline() == f"API {api}\n"
+        assert ask(f"{api}/v1/graph").status == 200
+    finally:
+        serve.send_signal(signal.SIGTERM)
+        assert serve.wait(PATIENCE) == 0
+        assert "waiting for the store" in serve.stderr.read()
+        serve.stdout.close()
+        serve.stderr.close()
 
 
 def test_everything_in_one_process_may_have_kafka_as_its_bus(mesh):
