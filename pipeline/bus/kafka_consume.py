@@ -36,7 +36,7 @@ HEARTBEATS: Final = 5
 LOOK_AROUND: Final = 32
 """Messages after which it is looked whether older ones of other partitions came meanwhile."""
 
-_AGAIN_SECONDS: Final = 0.1
+_AGAIN_SECONDS: Final = 0.02
 
 
 class Reader(ConsumerRebalanceListener):
@@ -77,6 +77,7 @@ class Reader(ConsumerRebalanceListener):
         self._stuck: dict[TopicPartition, BusUnavailable] = {}
         self._counted: dict[TopicPartition, int] = {}
         self._told: dict[TopicPartition, str] = {}
+        self._careful = False
         self.lost_messages = 0
 
     async def stop(self) -> None:
@@ -317,6 +318,9 @@ class Reader(ConsumerRebalanceListener):
         if not places:
             await asyncio.sleep(left)
             return False
+        if self._careful:
+            await asyncio.sleep(_AGAIN_SECONDS)
+            return True
         try:
             records = await consumer.getmany(
                 *places, timeout_ms=max(1, int(1000 * left)), max_records=1
@@ -327,7 +331,7 @@ class Reader(ConsumerRebalanceListener):
         except NoOffsetForPartitionError:
             return False  # of an assignment that came meanwhile
         except (CorruptRecordException, UnicodeDecodeError):
-            await asyncio.sleep(_AGAIN_SECONDS)  # whose it is shows when they are looked at singly
+            self._careful = True  # whose it is shows only when they are looked at singly
         else:
             if before == self._assignment:
                 self._heads |= {place: record for place, (record,) in records.items()}
@@ -365,6 +369,7 @@ class Reader(ConsumerRebalanceListener):
         if self._told.get(place) != reason:
             log.error("%s", reason)
         self._told[place] = reason
+        self._careful = False
         self._stuck[place] = BusUnavailable(reason, retry_after=self._settings.retry_after_seconds)
         consumer.pause(place)
 

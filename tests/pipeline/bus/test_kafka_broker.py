@@ -1,6 +1,7 @@
 """The bus on a Kafka that is killed, sleeps, loses bytes, and wants TLS and passwords."""
 
 import asyncio
+import contextlib
 import ipaddress
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -20,7 +21,7 @@ from api.demo.broker import Broker, BrokerMissing, Security
 from api.demo.certificates import Identity
 from pipeline.bus.kafka import KafkaBus
 from pipeline.bus.settings import KafkaSettings
-from pipeline.errors import BusUnavailable, InvalidInput, Transient
+from pipeline.errors import BusUnavailable, InvalidInput, PartitionsMoved, Transient
 from pipeline.model.messages import Message, Partition
 from pipeline.model.topics import OTLP_LOGS, OTLP_SPANS
 
@@ -150,9 +151,29 @@ async def publish_until(
         number += 1
 
 
+async def read_as_member(settings: KafkaSettings, found: list[tuple[bytes, int]]) -> None:
+    """Read on for ever, as one does whose positions are his own."""
+    bus = KafkaBus(settings, group=settings.group)
+    await bus.start()
+    at: dict[Partition, int] = {}
+    try:
+        while True:
+            with contextlib.suppress(PartitionsMoved, BusUnavailable):
+                messages = await bus.read(at, max_bytes=1 << 20, wait=0.2)
+                found += [(message.value, message.offset) for message in messages]
+                at |= {message.partition: message.offset + 1 for message in messages}
+                if messages:
+                    await bus.consumed(at)
+    finally:
+        await bus.stop()
+
+
 async def test_nothing_acknowledged_is_lost_or_doubled_when_the_broker_is_killed(own: Own) -> None:
-    async with opened(own.settings(publish_timeout_seconds=60)) as bus:
+    settings = own.settings(publish_timeout_seconds=60, pace_seconds=0)
+    async with opened(settings) as bus:
         over, taken = asyncio.Event(), dict[bytes, int]()
+        followed: list[tuple[bytes, int]] = []
+        following = asyncio.create_task(read_as_member(settings, followed))
         publishing = [
             asyncio.create_task(publish_until(bus, str(name), over, taken)) for name in range(8)
         ]
@@ -166,6 +187,12 @@ async def test_nothing_acknowledged_is_lost_or_doubled_when_the_broker_is_killed
         over.set()
         await asyncio.gather(*publishing)
         found = [(message.value, message.offset) for message in await read_all(bus)]
+        async with asyncio.timeout(60):
+            while len(followed) < len(found):  # noqa: ASYNC110 - as above
+                await asyncio.sleep(0.05)
+        following.cancel()
+        await asyncio.gather(following, return_exceptions=True)
+        assert followed == found
         assert before > 0
         assert dict(found) == taken
         assert len(found) == len(taken)
@@ -229,7 +256,7 @@ async def test_a_broker_that_sleeps_leaves_the_fate_of_a_message_open(own: Own) 
 
 
 async def test_bytes_that_rotted_on_the_brokers_disk_stop_one_partition_loudly(
-    own: Own, caplog: pytest.LogCaptureFixture
+    own: Own,
 ) -> None:
     settings = own.settings()
     async with opened(settings) as bus:
@@ -248,6 +275,9 @@ async def test_bytes_that_rotted_on_the_brokers_disk_stop_one_partition_loudly(
         found: list[bytes] = []
         with pytest.raises(BusUnavailable, match=r"offset 2: .*Invalid CRC.*kafka-delete-records"):
             await read_on(bus, found)
+        # it is tried again, and said again
+        with pytest.raises(BusUnavailable, match="Invalid CRC"):
+            await bus.read({SPANS: 2, Partition(OTLP_LOGS): 1}, max_bytes=1000, wait=1)
         assert sorted(found) == [b"a log", b"number 0", b"number 1"]
 
 
