@@ -1,7 +1,11 @@
 """Fixtures and flags that all tests share."""
 
+import os
+from collections.abc import Iterator
+
 import pytest
 
+from api.demo.broker import Broker, BrokerMissing
 from tests.golden import Golden
 
 
@@ -16,3 +20,23 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def golden(request: pytest.FixtureRequest) -> Golden:
     """Compares with golden files, or rewrites them."""
     return Golden(update=bool(request.config.getoption("--update-golden")))
+
+
+@pytest.fixture(scope="session")
+def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, ...]]:
+    """Bootstrap servers of a real Kafka, one for the whole run; take topic names of your own.
+
+    ``KAFKA_BOOTSTRAP_SERVERS`` names another one. Skips where Kafka cannot be had.
+    """
+    if given := os.environ.get("KAFKA_BOOTSTRAP_SERVERS"):
+        yield tuple(given.split(","))
+        return
+    # members of a group that are gone are missed after a second, not six
+    quick = {"group.min.session.timeout.ms": "1000"}
+    broker = Broker(tmp_path_factory.mktemp("kafka"), properties=quick)
+    try:
+        broker.start()
+    except BrokerMissing as missing:
+        pytest.skip(str(missing))
+    yield (broker.bootstrap,)
+    broker.stop()

@@ -231,6 +231,9 @@ class EmbeddedBus:
         self._queue.put(_Consumption(dict(positions), loop, done))
         await done
 
+    async def set_aside(self, messages: Sequence[tuple[Message, Mapping[str, str]]]) -> None:
+        """Nothing: no other program reads this log, and the store's quarantine has them."""
+
     def status(self) -> BusStatus:
         """Unconsumed bytes (waiting ones included), their bound, and the end of each topic."""
         held = self._log.unconsumed_bytes + self._waiting_bytes

@@ -29,12 +29,14 @@ class BusStatus:
         bytes_allowed: the bound past which it refuses.
         ends: the end of each partition.
         paced_seconds: how long publishers were kept waiting by ``ease``, all of them together.
+        lost_messages: messages that retention took before this reader had read them.
     """
 
     bytes_held: int
     bytes_allowed: int
     ends: Positions
     paced_seconds: float = 0.0
+    lost_messages: int = 0
 
 
 class Bus(Protocol):
@@ -92,6 +94,16 @@ class Bus(Protocol):
 
     async def consumed(self, positions: Positions) -> None:
         """Tell the bus that everything before ``positions`` is in the store; retention may act."""
+
+    async def set_aside(self, messages: Sequence[tuple[Message, Mapping[str, str]]]) -> None:
+        """Keep messages that could not be decoded where other programs see them.
+
+        Each comes with headers that say why; value and own headers are kept as they were. A bus
+        that no other program reads keeps none: the store's quarantine has them all.
+
+        Raises:
+            BusFull, BusUnavailable: as ``publish``; a message may be kept twice when tried again.
+        """
 
     def status(self) -> BusStatus:
         """A snapshot for metrics; never blocks."""

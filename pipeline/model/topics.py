@@ -9,6 +9,9 @@ RAW_TELEMETRY: Final = "raw_telemetry"
 
 TOPICS: Final = (OTLP_SPANS, OTLP_METRICS, OTLP_LOGS, RAW_TELEMETRY)
 
+TELEMETRY_DLQ: Final = "telemetry_dlq"
+"""Where messages go that could not be decoded, with reason headers; nothing here reads it."""
+
 FORMAT_HEADER: Final = "format"
 SOURCE_HEADER: Final = "source"
 RECEIVED_AT_HEADER: Final = "received_at"

@@ -1,0 +1,418 @@
+"""A real Apache Kafka broker on loopback, for demos, tests and benchmarks: one node, KRaft.
+
+It runs from the jars of Maven Central on this machine's Java (17 or newer). They are fetched once
+and kept beside the repository, or in the user's cache where Meshweir is installed. Not for
+production: one node, small heap, replication factor 1.
+"""
+
+import fcntl
+import os
+import random
+import shutil
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from api.demo.certificates import Identity
+from pipeline.errors import Permanent
+
+VERSION: Final = "4.4.0"
+"""The version of Apache Kafka that is run."""
+
+HOST: Final = "127.0.0.1"
+
+SCRAM_MECHANISMS: Final = ("SCRAM-SHA-256", "SCRAM-SHA-512")
+
+START_SECONDS: Final = 90.0
+"""How long a broker may take until it answers; a killed one takes some 13 s on a busy machine."""
+
+STOP_SECONDS: Final = 30.0
+"""How long it may take to end by itself before it is killed."""
+
+_INSTALL_SECONDS: Final = 600.0
+_PORTS: Final = range(20_000, 32_000)
+"""Below the ports of outgoing connections, so that nothing takes one while the broker is down."""
+
+_JARS: Final = {
+    "org.apache.kafka:kafka_2.13": VERSION,
+    "org.apache.logging.log4j:log4j-slf4j-impl": "2.24.3",
+}
+_SINGLE_NODE: Final = {
+    "process.roles": "broker,controller",
+    "node.id": "1",
+    "controller.listener.names": "CONTROLLER",
+    "inter.broker.listener.name": "PLAINTEXT",
+    "offsets.topic.replication.factor": "1",
+    "offsets.topic.num.partitions": "4",
+    "transaction.state.log.replication.factor": "1",
+    "transaction.state.log.min.isr": "1",
+    "share.coordinator.state.topic.replication.factor": "1",
+    "share.coordinator.state.topic.min.isr": "1",
+    "group.initial.rebalance.delay.ms": "0",
+    "auto.create.topics.enable": "false",
+    # a broker that was killed waits for the end of its own old session before it serves again
+    "broker.heartbeat.interval.ms": "200",
+    "broker.session.timeout.ms": "1000",
+}
+_LOGGING: Final = """\
+rootLogger.level=WARN
+rootLogger.appenderRef.out.ref=OUT
+appender.out.type=Console
+appender.out.name=OUT
+appender.out.layout.type=PatternLayout
+appender.out.layout.pattern=%d %p %m (%c{1})%n
+"""
+_TETHER: Final = Path(__file__).with_name("tether.py")
+
+
+class BrokerFailed(Permanent):
+    """A broker did not start; the message holds the end of its log."""
+
+
+class BrokerMissing(BrokerFailed):
+    """Kafka cannot be had on this machine; the message says what to install."""
+
+
+@dataclass(frozen=True, slots=True)
+class Security:
+    """Which listeners there are beside the plain one.
+
+    ``SSL`` with an identity, ``SASL_PLAINTEXT`` with users, ``SASL_SSL`` with both.
+
+    Attributes:
+        identity: certificate, key and authority of the broker; client certificates are checked
+            against the same authority when a client shows one.
+        users: passwords by name, for PLAIN and both SCRAM mechanisms.
+    """
+
+    identity: Identity | None = None
+    users: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def listeners(self) -> tuple[str, ...]:
+        """Names of the listeners, which are those of their protocols."""
+        found = ["PLAINTEXT"]
+        found += ["SSL"] * bool(self.identity)
+        found += ["SASL_PLAINTEXT"] * bool(self.users)
+        found += ["SASL_SSL"] * bool(self.identity and self.users)
+        return tuple(found)
+
+
+class Broker:
+    """One broker whose data lies in a directory, over any number of starts.
+
+    It ends with the thread that started it, whatever ends that: start it from one that lives as
+    long as the broker shall.
+
+    Args:
+        directory: for data, configuration and log; made when missing.
+        security: TLS and SASL listeners, for the first start in a directory.
+        properties: more lines of ``server.properties``; they go before ours.
+        heap: size of the Java heap.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        security: Security | None = None,
+        properties: Mapping[str, str] | None = None,
+        heap: str = "384m",
+    ) -> None:
+        self._directory = directory
+        self._security = security or Security()
+        self._more = dict(properties or {})
+        self._heap = heap
+        self._ports = _free_ports((*self._security.listeners, "CONTROLLER"))
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def bootstrap(self) -> str:
+        """``host:port`` of the plain listener."""
+        return self.address("PLAINTEXT")
+
+    @property
+    def pid(self) -> int | None:
+        """Process id while it runs, paused or not."""
+        return self._process.pid if self._process and self._process.poll() is None else None
+
+    @property
+    def log(self) -> Path:
+        """The file to which it writes warnings and errors."""
+        return self._directory / "broker.log"
+
+    def address(self, listener: str) -> str:
+        """``host:port`` of a listener: PLAINTEXT, SSL, SASL_PLAINTEXT or SASL_SSL."""
+        return f"{HOST}:{self._ports[listener]}"
+
+    def start(self) -> None:
+        """Install where needed, start, and return when it answers. Idempotent.
+
+        Raises:
+            BrokerMissing: no Java, no Maven, or no jars.
+            BrokerFailed: it ended or did not answer in time.
+        """
+        if self.pid is not None:
+            return
+        java, jars = _java(), installed_jars()
+        self._configure(java, jars)
+        with self.log.open("ab") as log:
+            self._process = subprocess.Popen(  # noqa: S603 - the command is our own
+                [
+                    *(sys.executable, "-I", "-S", str(_TETHER), str(os.getpid())),
+                    *(java, f"-Xms{self._heap}", f"-Xmx{self._heap}", "-XX:+UseSerialGC"),
+                    f"-Dlog4j2.configurationFile={self._directory / 'log4j2.properties'}",
+                    *("-cp", f"{jars}/*", "kafka.Kafka", str(self._properties_file)),
+                ],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,  # Ctrl-C reaches the parent alone
+            )
+        self._wait_until_it_answers()
+
+    def stop(self) -> None:
+        """Let it end in order; kill it when it will not. Idempotent."""
+        self._end(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """End it as a crash would (SIGKILL); ``start`` brings it back with its data."""
+        self._end(signal.SIGKILL)
+
+    def restart(self) -> None:
+        """Stop it in order and start it again."""
+        self.stop()
+        self.start()
+
+    def pause(self) -> None:
+        """Stop it in its tracks (SIGSTOP): connections stay open and nothing answers."""
+        self._signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Let it go on after ``pause``."""
+        self._signal(signal.SIGCONT)
+
+    def _signal(self, number: signal.Signals) -> None:
+        if self._process is not None and self._process.poll() is None:
+            self._process.send_signal(number)
+
+    def _end(self, how: signal.Signals) -> None:
+        if self._process is None:
+            return
+        self._signal(how)
+        self._signal(signal.SIGCONT)  # a paused process ends only once it goes on
+        try:
+            self._process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._process = None
+
+    def _wait_until_it_answers(self) -> None:
+        assert self._process is not None  # noqa: S101 - start() has just set it
+        give_up = time.monotonic() + START_SECONDS
+        while not _answers(self._ports["PLAINTEXT"]):
+            ended = self._process.poll() is not None
+            if ended or time.monotonic() > give_up:
+                self.kill()
+                what = "ended" if ended else f"did not answer within {START_SECONDS:.0f} s"
+                raise BrokerFailed(f"Kafka {what}; {self.log} says: {_tail(self.log)}")
+            time.sleep(0.1)
+
+    @property
+    def _properties_file(self) -> Path:
+        return self._directory / "server.properties"
+
+    def _configure(self, java: str, jars: Path) -> None:
+        self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        (self._directory / "log4j2.properties").write_text(_LOGGING)
+        # passwords are in it
+        self._properties_file.touch(mode=0o600)
+        lines = (f"{key}={value}" for key, value in self._properties().items())
+        self._properties_file.write_text("\n".join(lines) + "\n")
+        if not (self._directory / "data" / "meta.properties").exists():
+            self._format(java, jars)
+
+    def _properties(self) -> dict[str, str]:
+        served = self._security.listeners
+        addresses = [f"{name}://{self.address(name)}" for name in (*served, "CONTROLLER")]
+        return (
+            _SINGLE_NODE
+            | {
+                "controller.quorum.voters": f"1@{self.address('CONTROLLER')}",
+                "listeners": ",".join(addresses),
+                "advertised.listeners": ",".join(addresses[:-1]),
+                "listener.security.protocol.map": ",".join(
+                    ("CONTROLLER:PLAINTEXT", *(f"{name}:{name}" for name in served))
+                ),
+                "log.dirs": str(self._directory / "data"),
+            }
+            | self._tls_properties()
+            | self._sasl_properties()
+            | self._more
+        )
+
+    def _tls_properties(self) -> dict[str, str]:
+        identity = self._security.identity
+        if identity is None:
+            return {}
+        # Kafka takes a key and its certificates from one PEM file
+        store = self._directory / "keystore.pem"
+        store.touch(mode=0o600)
+        store.write_bytes(identity.key.read_bytes() + identity.certificate.read_bytes())
+        return {
+            "ssl.keystore.type": "PEM",
+            "ssl.keystore.location": str(store),
+            "ssl.truststore.type": "PEM",
+            "ssl.truststore.location": str(identity.authority),
+            "ssl.client.auth": "requested",
+        }
+
+    def _sasl_properties(self) -> dict[str, str]:
+        users = self._security.users
+        if not users:
+            return {}
+        package = "org.apache.kafka.common.security"
+        known = " ".join(f'user_{name}="{password}"' for name, password in users.items())
+        found = {"sasl.enabled.mechanisms": ",".join(("PLAIN", *SCRAM_MECHANISMS))}
+        for name in self._security.listeners:
+            if name.startswith("SASL"):
+                prefix = f"listener.name.{name.lower()}"
+                found[f"{prefix}.plain.sasl.jaas.config"] = (
+                    f"{package}.plain.PlainLoginModule required {known};"
+                )
+                for mechanism in SCRAM_MECHANISMS:
+                    found[f"{prefix}.{mechanism.lower()}.sasl.jaas.config"] = (
+                        f"{package}.scram.ScramLoginModule required;"
+                    )
+        return found
+
+    def _format(self, java: str, jars: Path) -> None:
+        """Make an empty data directory, with the users that log in by SCRAM."""
+        tool = [java, "-Xmx128m", "-cp", f"{jars}/*", "kafka.tools.StorageTool"]
+        users = [
+            f"--add-scram={mechanism}=[name={name},password={password}]"
+            for name, password in self._security.users.items()
+            for mechanism in SCRAM_MECHANISMS
+        ]
+        cluster = _run([*tool, "random-uuid"]).split()[-1]
+        _run([*tool, "format", "-t", cluster, "-c", str(self._properties_file), *users])
+
+
+def installed_jars() -> Path:
+    """The folder with Kafka's jars; fetched by Maven the first time, by one process at a time.
+
+    Raises:
+        BrokerMissing: there is no Maven, or it cannot fetch them.
+    """
+    folder = _tools() / "kafka" / VERSION
+    if folder.exists():
+        return folder
+    maven = shutil.which("mvn")
+    if maven is None:
+        raise BrokerMissing("Kafka's jars are fetched by Maven: install it (Debian: maven)")
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with _locked(folder.parent / f"{VERSION}.lock"):
+        if not folder.exists():
+            _fetch(maven, folder)
+    return folder
+
+
+def _fetch(maven: str, folder: Path) -> None:
+    """Copy the jars to a folder, which appears under its name when it is complete."""
+    partial = folder.with_name(f"{folder.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir()
+    pom = partial / "pom.xml"
+    pom.write_text(_pom())
+    output = f"-DoutputDirectory={partial}"
+    try:
+        _run([maven, "-q", "-B", "-f", str(pom), "dependency:copy-dependencies", output])
+    except (BrokerFailed, subprocess.TimeoutExpired) as error:
+        raise BrokerMissing(f"Maven could not fetch Kafka {VERSION}: {error}") from error
+    partial.rename(folder)
+
+
+def _pom() -> str:
+    dependencies = "".join(
+        "<dependency><groupId>{}</groupId><artifactId>{}</artifactId><version>{}</version>"
+        "</dependency>".format(*name.split(":"), version)
+        for name, version in _JARS.items()
+    )
+    return (
+        '<project xmlns="http://maven.apache.org/POM/4.0.0"><modelVersion>4.0.0</modelVersion>'
+        "<groupId>local</groupId><artifactId>kafka-broker</artifactId><version>1</version>"
+        f"<packaging>pom</packaging><dependencies>{dependencies}</dependencies></project>"
+    )
+
+
+def _tools() -> Path:
+    repository = Path(__file__).parents[2]
+    if (repository / "pyproject.toml").exists():
+        return repository / ".tools"
+    cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(cache) / "meshweir"
+
+
+def _java() -> str:
+    java = shutil.which("java")
+    if java is None:
+        raise BrokerMissing("Kafka needs Java 17 or newer: install it (Debian: default-jre)")
+    return java
+
+
+def _run(command: Sequence[str]) -> str:
+    """What a program prints; raises BrokerFailed with the end of it when it fails."""
+    done = subprocess.run(  # noqa: S603 - the commands are our own
+        command, capture_output=True, text=True, timeout=_INSTALL_SECONDS, check=False
+    )
+    if done.returncode:
+        raise BrokerFailed("\n".join((done.stdout + done.stderr).splitlines()[-5:]))
+    return done.stdout
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    with path.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _free_ports(names: Sequence[str]) -> dict[str, int]:
+    """A port for each name. Nothing holds them: start the broker soon."""
+    found: dict[str, int] = {}
+    for port in random.sample(_PORTS, len(_PORTS)):
+        with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as trial:
+            try:
+                trial.bind((HOST, port))
+            except OSError:
+                continue
+        found[names[len(found)]] = port
+        if len(found) == len(names):
+            return found
+    raise BrokerFailed(f"no free ports between {_PORTS.start} and {_PORTS.stop}")
+
+
+def _answers(port: int) -> bool:
+    """Whether a broker answers the question for its API versions."""
+    # length, ApiVersions, version 0, correlation id, no client id
+    question = struct.pack(">ihhih", 10, 18, 0, 1, -1)
+    try:
+        with socket.create_connection((HOST, port), timeout=2.0) as connection:
+            connection.sendall(question)
+            return len(connection.recv(4)) == 4
+    except OSError:
+        return False
+
+
+def _tail(path: Path, lines: int = 5) -> str:
+    text = path.read_text(errors="replace") if path.exists() else ""
+    return "\n".join(text.splitlines()[-lines:])

@@ -1,0 +1,383 @@
+"""Reading on from Kafka: alone or as one of a group, always from the positions of the store.
+
+What the brokers have noted as a group's offsets is never read from: those are for displays of lag.
+"""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Collection, Sequence
+from typing import Final
+
+from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
+from aiokafka.errors import (
+    ConsumerStoppedError,
+    CorruptRecordException,
+    KafkaError,
+    NoOffsetForPartitionError,
+    OffsetOutOfRangeError,
+)
+
+from pipeline.bus.kafka_client import Connection, close_quietly, describe
+from pipeline.bus.kafka_read import FETCH_BYTES, FETCH_WAIT_MS, Record, message
+from pipeline.bus.kafka_topics import Topics
+from pipeline.bus.settings import KafkaSettings
+from pipeline.errors import BusUnavailable, PartitionsMoved
+from pipeline.model.messages import Message, Partition, Positions
+
+log = logging.getLogger(__name__)
+
+COMMIT_SECONDS: Final = 1.0
+"""How long noting positions may take; they are only for displays, and the next ones come soon."""
+
+HEARTBEATS: Final = 5
+"""Signs of life within a session."""
+
+LOOK_AROUND: Final = 32
+"""Messages after which it is looked whether older ones of other partitions came meanwhile."""
+
+_AGAIN_SECONDS: Final = 0.1
+
+
+class Reader(ConsumerRebalanceListener):
+    """Reads the partitions of this process, oldest messages first.
+
+    Args:
+        connection: makes consumers.
+        topics: where to read, and which partitions there are.
+        settings: bounds and times.
+        group: shares the partitions with the others of this group; None reads all of them.
+        names: the topics to read, as Meshweir calls them.
+    """
+
+    def __init__(
+        self,
+        connection: Connection,
+        topics: Topics,
+        settings: KafkaSettings,
+        *,
+        group: str | None,
+        names: Sequence[str],
+    ) -> None:
+        self._connection = connection
+        self._topics = topics
+        self._settings = settings
+        self._group = group
+        self._names = tuple(names)
+        self._consumer: AIOKafkaConsumer | None = None
+        self._turn = asyncio.Lock()
+        self._assignment = 0
+        self._assigned = asyncio.Event()
+        self._moved = False
+        self._stored = asyncio.Event()
+        self._stored.set()
+        self._place: dict[TopicPartition, int] = {}
+        self._oldest: dict[TopicPartition, int] = {}
+        self._heads: dict[TopicPartition, Record] = {}
+        self._stuck: dict[TopicPartition, BusUnavailable] = {}
+        self._counted: dict[TopicPartition, int] = {}
+        self._told: dict[TopicPartition, str] = {}
+        self.lost_messages = 0
+
+    async def stop(self) -> None:
+        """Leave the group, so that the others have the partitions at once. Idempotent."""
+        self._stored.set()
+        await self._close()
+
+    async def read(self, positions: Positions, *, max_bytes: int, wait: float) -> Sequence[Message]:
+        """The next messages after ``positions``; see ``Bus.read``.
+
+        Raises:
+            PartitionsMoved: as ``Bus.read``; also before the first message.
+            BusUnavailable: Kafka cannot be reached; or a partition cannot be read on and none of
+                the others has anything.
+        """
+        self._stored.set()
+        give_up = asyncio.get_running_loop().time() + wait
+        async with self._turn:
+            try:
+                messages = await self._read(positions, max_bytes=max_bytes, give_up=give_up)
+            except (KafkaError, ConsumerStoppedError, OSError) as error:
+                # whatever state its consumer is in, a new one is in none
+                await self._close()
+                raise await self._connection.unavailable(error) from error
+        if messages:
+            self._stored.clear()
+        return messages
+
+    async def consumed(self, positions: Positions) -> None:
+        """Note positions at the brokers as well as can be; nothing depends on it."""
+        self._stored.set()
+        with contextlib.suppress(KafkaError, ConsumerStoppedError, OSError, TimeoutError):
+            if self._group is None:
+                async with self._turn:
+                    self._assign_all(await self._open())
+            if self._consumer is not None:
+                await self._commit(self._consumer, positions)
+
+    async def _commit(self, consumer: AIOKafkaConsumer, positions: Positions) -> None:
+        mine = consumer.assignment()
+        offsets = {
+            place: offset
+            for partition, offset in positions.items()
+            if (place := self._real(partition)) in mine
+        }
+        if offsets:
+            async with asyncio.timeout(COMMIT_SECONDS):
+                await consumer.commit(offsets)
+
+    async def on_partitions_revoked(self, revoked: Collection[TopicPartition]) -> None:
+        """Called by the library before partitions go: let what was read be stored first."""
+        self._forget()
+        self._assigned.clear()
+        if revoked and not self._stored.is_set():
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self._settings.handover_seconds):
+                    await self._stored.wait()
+
+    async def on_partitions_assigned(self, assigned: Collection[TopicPartition]) -> None:
+        """Called by the library when partitions came: nothing is read until the store was asked."""
+        self._forget()
+        if self._consumer is not None:
+            self._consumer.pause(*assigned)
+        self._moved = True
+        self._assigned.set()
+        log.info("reading %s", _list(assigned))
+
+    def _forget(self) -> None:
+        self._assignment += 1
+        for state in (self._place, self._oldest, self._heads, self._stuck):
+            state.clear()
+
+    async def _open(self) -> AIOKafkaConsumer:
+        if self._consumer is not None:
+            return self._consumer
+        session = self._settings.session_timeout_seconds
+        consumer = self._connection.consumer(
+            # without a group of its own it still notes where it stands, unless others do
+            group_id=self._group or self._settings.group,
+            auto_offset_reset="none",
+            session_timeout_ms=int(session * 1000),
+            heartbeat_interval_ms=int(session * 1000 / HEARTBEATS),
+            rebalance_timeout_ms=int(1000 * max(session, 2 * self._settings.handover_seconds)),
+            fetch_max_wait_ms=FETCH_WAIT_MS,
+            fetch_max_bytes=self._settings.max_fetch_bytes,
+            max_partition_fetch_bytes=min(FETCH_BYTES, self._settings.max_fetch_bytes),
+        )
+        try:
+            await consumer.start()
+        except BaseException:
+            await close_quietly(consumer)
+            raise
+        self._consumer = consumer
+        if self._group is not None:
+            names = [self._topics.real(name) for name in self._names]
+            consumer.subscribe(names, listener=self)
+        return consumer
+
+    async def _close(self) -> None:
+        consumer, self._consumer = self._consumer, None
+        self._assigned.clear()
+        self._forget()
+        if consumer is not None:
+            await close_quietly(consumer)
+
+    async def _read(
+        self, positions: Positions, *, max_bytes: int, give_up: float
+    ) -> Sequence[Message]:
+        consumer = await self._open()
+        if self._group is None:
+            self._assign_all(consumer)
+        elif not await self._has_partitions(give_up):
+            return []
+        before = self._assignment
+        await self._seek(consumer, positions)
+        found = await self._collect(consumer, before, max_bytes=max_bytes, give_up=give_up)
+        if before != self._assignment:
+            return []  # the next call says that they moved
+        if not found and self._stuck:
+            place, error = self._stuck.popitem()
+            consumer.resume(place)  # the next call tries again
+            raise error
+        for record in found:
+            self._place[TopicPartition(record.topic, record.partition)] = record.offset + 1
+        return [message(record, self._topics) for record in found]
+
+    async def _has_partitions(self, give_up: float) -> bool:
+        """Whether this reader has its share; raises PartitionsMoved once for each new one."""
+        assert self._consumer is not None  # noqa: S101 - it was just opened
+        try:
+            async with asyncio.timeout_at(give_up):
+                await self._assigned.wait()
+        except TimeoutError:
+            # this raises what keeps the group from forming; where to read is not known yet
+            with contextlib.suppress(TimeoutError, NoOffsetForPartitionError):
+                async with asyncio.timeout(0):
+                    await self._consumer.getmany()
+            return False
+        if self._moved:
+            self._moved = False
+            raise PartitionsMoved(f"this reader has {_list(self._consumer.assignment())} now")
+        return True
+
+    def _assign_all(self, consumer: AIOKafkaConsumer) -> None:
+        everything = {
+            TopicPartition(self._topics.real(name), number)
+            for name in self._names
+            for number in self._topics.partitions[name]
+        }
+        if consumer.assignment() != everything:
+            self._forget()
+            consumer.assign(sorted(everything))
+            consumer.pause(*everything)
+
+    async def _seek(self, consumer: AIOKafkaConsumer, positions: Positions) -> None:
+        """Go to where the caller stands, wherever that is not where the last messages ended."""
+        before = self._assignment
+        mine = consumer.assignment()
+        wanted: dict[TopicPartition, int] = {}
+        absent: list[TopicPartition] = []
+        for place in mine:
+            position = positions.get(Partition(self._topics.ours(place.topic), place.partition))
+            if position is not None:
+                wanted[place] = position
+            elif place not in self._oldest:
+                absent.append(place)
+            else:
+                wanted[place] = self._oldest[place]
+        if absent:
+            begins = await consumer.beginning_offsets(absent)
+            if before != self._assignment:
+                return
+            self._oldest |= begins
+            wanted |= begins
+        for place, offset in wanted.items():
+            if self._place.get(place) != offset:
+                self._place[place] = offset
+                self._go(consumer, place, offset)
+
+    def _go(self, consumer: AIOKafkaConsumer, place: TopicPartition, offset: int) -> None:
+        self._heads.pop(place, None)
+        self._stuck.pop(place, None)
+        consumer.seek(place, offset)
+        consumer.resume(place)
+
+    async def _collect(
+        self, consumer: AIOKafkaConsumer, before: int, *, max_bytes: int, give_up: float
+    ) -> list[Record]:
+        """Records oldest first, as far as they are at hand; waits for the first one only."""
+        found: list[Record] = []
+        size = 0
+        while before == self._assignment:
+            if len(found) % LOOK_AROUND == 0 or not self._heads:
+                for place in consumer.assignment():
+                    await self._look(consumer, place)
+            if not self._heads:
+                if found or not await self._wait(consumer, give_up):
+                    break
+                continue
+            place = min(self._heads, key=lambda place: self._heads[place].timestamp)
+            size += len(self._heads[place].value or b"")
+            if found and size > max_bytes:
+                break
+            found.append(self._heads.pop(place))
+            await self._look(consumer, place)
+            await asyncio.sleep(0)  # unpacking takes its time: let others have a turn
+        return found
+
+    async def _look(self, consumer: AIOKafkaConsumer, place: TopicPartition) -> None:
+        """Bring the next record of a partition to hand, where it was fetched already."""
+        before = self._assignment
+        if place in self._heads or place not in consumer.assignment():
+            return
+        try:
+            records = await consumer.getmany(place, max_records=1)
+        except OffsetOutOfRangeError as error:
+            await self._out_of_range(consumer, place, error.args[0][place])
+        except (CorruptRecordException, UnicodeDecodeError) as error:
+            offset = await consumer.position(place)
+            self._set_stuck(
+                consumer,
+                place,
+                f"{_list([place])} cannot be read at offset {offset}: {describe(error)}. If no "
+                "replica is whole, delete the records before a later offset with kafka-delete-"
+                "records; what is missing then is counted as lost",
+            )
+        else:
+            if before == self._assignment:
+                self._heads.update((place, record) for record in records.get(place, ()))
+
+    async def _wait(self, consumer: AIOKafkaConsumer, give_up: float) -> bool:
+        """Wait for a record of any partition; False when the time is over."""
+        before = self._assignment
+        places = consumer.assignment()
+        left = give_up - asyncio.get_running_loop().time()
+        if left <= 0:
+            return False
+        if not places:
+            await asyncio.sleep(left)
+            return False
+        try:
+            records = await consumer.getmany(
+                *places, timeout_ms=max(1, int(1000 * left)), max_records=1
+            )
+        except OffsetOutOfRangeError as error:
+            ((place, offset),) = error.args[0].items()
+            await self._out_of_range(consumer, place, offset)
+        except NoOffsetForPartitionError:
+            return False  # of an assignment that came meanwhile
+        except (CorruptRecordException, UnicodeDecodeError):
+            await asyncio.sleep(_AGAIN_SECONDS)  # whose it is shows when they are looked at singly
+        else:
+            if before == self._assignment:
+                self._heads |= {place: record for place, (record,) in records.items()}
+        return True
+
+    async def _out_of_range(
+        self, consumer: AIOKafkaConsumer, place: TopicPartition, offset: int
+    ) -> None:
+        before = self._assignment
+        begin = (await consumer.beginning_offsets([place]))[place]
+        end = (await consumer.end_offsets([place]))[place]
+        if before != self._assignment:
+            return
+        if offset > end:
+            self._set_stuck(
+                consumer,
+                place,
+                f"{_list([place])} ends at offset {end}, but the store has what was before "
+                f"{offset}: the topic was made anew, or brokers lost data. Bring the old topic "
+                "back, or give it another name (kafka_topic_prefix) and the store another place",
+            )
+            return
+        if offset < begin:
+            lost = begin - max(offset, self._counted.get(place, offset))
+            self._counted[place] = begin
+            self.lost_messages += max(0, lost)
+            log.error(
+                "%s: %d messages from offset %d were deleted by the topic's retention before they "
+                "were read; going on at %d. Read faster, or raise kafka_retention_seconds",
+                *(_list([place]), lost, offset, begin),
+            )
+        self._go(consumer, place, max(offset, begin))
+
+    def _set_stuck(self, consumer: AIOKafkaConsumer, place: TopicPartition, reason: str) -> None:
+        if self._told.get(place) != reason:
+            log.error("%s", reason)
+        self._told[place] = reason
+        self._stuck[place] = BusUnavailable(reason, retry_after=self._settings.retry_after_seconds)
+        consumer.pause(place)
+
+    def _real(self, partition: Partition) -> TopicPartition:
+        return TopicPartition(self._topics.real(partition.topic), partition.number)
+
+
+def _list(places: Collection[TopicPartition]) -> str:
+    """Partitions in words, for messages and logs."""
+    numbers: dict[str, list[int]] = {}
+    for place in sorted(places):
+        numbers.setdefault(place.topic, []).append(place.partition)
+    return ", ".join(
+        f"{topic} partition{'s' if len(of) > 1 else ''} {' '.join(map(str, of))}"
+        for topic, of in numbers.items()
+    ) or "no partition"  # fmt: skip
