@@ -7,9 +7,9 @@ from fastapi.openapi.utils import get_openapi
 from starlette.middleware import Middleware
 
 from api import problems, schemas
-from api.context import Context
+from api.context import Context, HealthContext
 from api.middleware import BearerToken, EncodedSlashes
-from api.routes import ROUTERS
+from api.routes import HEALTH_ROUTERS, ROUTERS
 
 DESCRIPTION = """
 The traffic of service meshes and gateways as one dependency graph, its evidence, and advice.
@@ -38,9 +38,12 @@ class Application(FastAPI):
 
 
 def create_app(
-    context: Context, *, token: str | None = None, middleware: list[Middleware] | None = None
+    context: HealthContext,
+    *,
+    token: str | None = None,
+    middleware: list[Middleware] | None = None,
 ) -> FastAPI:
-    """Build the application.
+    """Build the application: all routes for a ``Context``, else those of health and ingest.
 
     Args:
         context: what handlers work with.
@@ -62,7 +65,7 @@ def create_app(
     )
     app.state.context = context
     problems.install(app)
-    for router in ROUTERS:
+    for router in ROUTERS if isinstance(context, Context) else HEALTH_ROUTERS:
         app.include_router(router)
     app.state.guarded = token is not None
     return app

@@ -2,9 +2,9 @@
 
 import asyncio
 from collections.abc import Callable, Hashable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, fields
 from datetime import datetime
-from typing import Annotated, TypeVar
+from typing import Annotated, Self, TypeVar
 
 from fastapi import Depends, Header, Request
 from starlette.responses import Response
@@ -18,36 +18,53 @@ from pipeline.store.port import Store
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
-class Context:
-    """The process as the HTTP interface sees it.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HealthContext:
+    """Any process as its health routes see it, whether it answers questions or not.
 
     Attributes:
-        store: where answers come from.
         ledger: the counts of ingest.
+        store: where positions and extent are asked for; None where this process has none.
         bus: what carries telemetry; None where this process has none.
         clock: the time now, UTC.
         unready: why the process does not serve yet; None once it does.
-        cache: encoded answers.
         slots: bounds how many questions the store is asked at the same time.
         version: the version of Meshweir.
         started: when the process started, UTC.
     """
 
-    store: Store
     ledger: Ledger
+    store: Store | None
     bus: Bus | None
     clock: Callable[[], datetime]
     unready: Callable[[], str | None]
-    cache: AnswerCache
     slots: asyncio.Semaphore
     version: str
-    started: datetime = field(kw_only=True)
+    started: datetime
 
     async def off_loop(self, work: Callable[[], T]) -> T:
         """Run blocking work in a thread, no more at a time than there are slots."""
         async with self.slots:
             return await asyncio.to_thread(work)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Context(HealthContext):
+    """A process that answers questions.
+
+    Attributes:
+        store: where answers come from.
+        cache: encoded answers.
+    """
+
+    store: Store
+    cache: AnswerCache
+
+    @classmethod
+    def answering(cls, health: HealthContext, store: Store, cache: AnswerCache) -> Self:
+        """What ``health`` has, and what answers are made of."""
+        told = {one.name: getattr(health, one.name) for one in fields(health)}
+        return cls(**(told | {"store": store, "cache": cache}))
 
     async def respond(
         self, key: Hashable, make: Callable[[], bytes], form: Format, *, lag: float = 0.0
@@ -59,6 +76,11 @@ class Context:
         state = await self.off_loop(lambda: self.store.ask("state").row(0))
         body = await self.cache.get(key, state, lambda: self.off_loop(make), lag=lag)
         return respond(body, form)
+
+
+def _health(request: Request) -> HealthContext:
+    context: HealthContext = request.app.state.context
+    return context
 
 
 def _context(request: Request) -> Context:
@@ -78,5 +100,6 @@ def _format(
     return negotiate(accept)
 
 
+HealthDep = Annotated[HealthContext, Depends(_health)]
 ContextDep = Annotated[Context, Depends(_context)]
 FormatDep = Annotated[Format, Depends(_format)]

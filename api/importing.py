@@ -11,7 +11,7 @@ import orjson
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColumn
 
-from api.process import Parts, open_parts
+from api.parts import Parts, open_parts
 from api.settings import Settings
 from collectors.receive import file
 from pipeline.errors import Transient
@@ -31,7 +31,13 @@ async def import_recordings(
         StoreBusy: another process holds the data directory.
     """
     async with open_parts(settings) as parts:
-        ingest = IngestJob(parts.bus, parts.store, parts.ledger, settings.ingest)
+        ingest = IngestJob(
+            parts.bus,
+            parts.store,
+            parts.ledger,
+            settings.ingest,
+            masked_keys=settings.collectors.intake.masked_keys,
+        )
         done = asyncio.Event()
         with Shown(paths) as shown:
             draining = asyncio.create_task(_drain(parts, ingest, done))

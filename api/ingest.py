@@ -5,7 +5,7 @@ from typing import NamedTuple
 import orjson
 import polars as pl
 
-from api.context import Context
+from api.context import HealthContext
 from api.times import from_nanoseconds
 from pipeline.bus.port import BusStatus
 from pipeline.model.ledger import Flow, FlowCounts, Outcome
@@ -20,40 +20,61 @@ class Standing(NamedTuple):
     Attributes:
         flows: counts by flow.
         bus: how full the bus is; None where there is none.
-        behind: whether the bus holds messages that are not in the store.
+        waiting: for each partition the messages that are on the bus and not in the store; None
+            where this process has no store to ask.
         now_ns: the moment, Unix nanoseconds.
+        overtaken: batches given up because another writer was faster.
     """
 
     flows: dict[Flow, FlowCounts]
     bus: BusStatus | None
-    behind: bool
+    waiting: dict[Partition, int] | None
     now_ns: int
+    overtaken: int = 0
 
 
-async def standing(context: Context) -> Standing:
+async def standing(context: HealthContext) -> Standing:
     """Look at ledger, bus and store."""
     status = None if context.bus is None else context.bus.status()
-    stored = await context.off_loop(context.store.positions)
+    store = context.store
+    stored = None if store is None else await context.off_loop(store.positions)
     now_ns = int(context.clock().timestamp() * NANOSECONDS)
-    return Standing(context.ledger.snapshot(), status, _behind(status, stored), now_ns)
+    ledger = context.ledger
+    return Standing(
+        ledger.snapshot(), status, _waiting(status, stored), now_ns, overtaken=ledger.overtaken
+    )
 
 
-def _behind(status: BusStatus | None, stored: dict[Partition, int]) -> bool:
+def _waiting(
+    status: BusStatus | None, stored: dict[Partition, int] | None
+) -> dict[Partition, int] | None:
+    if stored is None:
+        return None
     if status is None:
-        return False
-    return any(end > stored.get(partition, 0) for partition, end in status.ends.items())
+        return {}
+    return {
+        partition: max(0, end - stored.get(partition, 0))
+        for partition, end in sorted(status.ends.items())
+    }
 
 
 def lag_seconds(counts: FlowCounts, now: Standing) -> float | None:
     """Seconds since the youngest stored message came in, while others wait; 0 when none wait.
 
-    None when messages wait and none of this flow was stored yet.
+    None where this process does not know what waits, when messages wait and none of this flow was
+    stored yet, or its messages do not tell when they were received. A process that only stores
+    cannot tell whose messages wait: there they count for every flow.
     """
-    settled = counts.outcomes.get(Outcome.STORED, 0) + counts.outcomes.get(Outcome.QUARANTINED, 0)
-    if not now.behind or counts.outcomes.get(Outcome.ACCEPTED, 0) <= settled:
-        return 0.0
-    if counts.received_at_ns is None:
+    if now.waiting is None:
         return None
+    if not any(now.waiting.values()):
+        return 0.0
+    accepted = counts.outcomes.get(Outcome.ACCEPTED, 0)
+    settled = counts.outcomes.get(Outcome.STORED, 0) + counts.outcomes.get(Outcome.QUARANTINED, 0)
+    if counts.received_at_ns is None:
+        return None if accepted or settled else 0.0
+    if accepted and accepted <= settled:
+        return 0.0
     return max(0.0, (now.now_ns - counts.received_at_ns) / NANOSECONDS)
 
 

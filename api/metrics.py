@@ -7,20 +7,20 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from api.context import Context
-from api.exposition import MEDIA_TYPE, Family, Sample, write
+from api.context import HealthContext
+from api.exposition import MEDIA_TYPE, Family, write
 from api.ingest import NANOSECONDS, Standing, lag_seconds, standing
 from pipeline.model.ledger import Flow
 
 __all__ = ["MEDIA_TYPE", "exposition", "families"]
 
 
-async def exposition(context: Context) -> str:
+async def exposition(context: HealthContext) -> str:
     """Everything ``GET /metrics`` answers."""
     return write(families(context, await standing(context)))
 
 
-def families(context: Context, now: Standing) -> Iterator[Family]:
+def families(context: HealthContext, now: Standing) -> Iterator[Family]:
     """All metrics; ``docs/api.md`` lists them."""
     yield from _ingest(now)
     yield from _bus(now)
@@ -67,6 +67,12 @@ def _ingest(now: Standing) -> Iterator[Family]:
         [(_of(flow), counts.received_bytes) for flow, counts in now.flows.items()],
     )
     yield Family(
+        "meshweir_ingest_overtaken_batches_total",
+        "counter",
+        "Batches given up because another writer was faster; each was read again.",
+        [({}, now.overtaken)],
+    )
+    yield Family(
         "meshweir_ingest_lag_seconds",
         "gauge",
         "Age of the youngest stored message while others wait on the bus.",
@@ -90,22 +96,42 @@ def _seconds(unix_ns: int | None) -> float | None:
 
 def _bus(now: Standing) -> Iterator[Family]:
     bus = now.bus
-    held: list[Sample] = [] if bus is None else [({}, bus.bytes_held)]
-    allowed: list[Sample] = [] if bus is None else [({}, bus.bytes_allowed)]
-    paced: list[Sample] = [] if bus is None else [({}, bus.paced_seconds)]
     yield Family(
         "meshweir_bus_paced_seconds_total",
         "counter",
         "Seconds by which answers were held back to slow senders, of all of them together.",
-        paced,
+        [] if bus is None else [({}, bus.paced_seconds)],
     )
-    yield Family("meshweir_bus_bytes_held", "gauge", "Bytes of messages on the bus.", held)
     yield Family(
-        "meshweir_bus_bytes_allowed", "gauge", "Bytes at which the bus refuses more.", allowed
+        "meshweir_bus_bytes_held",
+        "gauge",
+        "Bytes of messages on the bus that were not read.",
+        [] if bus is None else [({}, bus.bytes_held)],
+    )
+    yield Family(
+        "meshweir_bus_bytes_allowed",
+        "gauge",
+        "Bytes at which the bus refuses more.",
+        [] if bus is None else [({}, bus.bytes_allowed)],
+    )
+    yield Family(
+        "meshweir_bus_lag_messages",
+        "gauge",
+        "Messages on the bus that are not in the store.",
+        [
+            ({"topic": partition.topic, "partition": str(partition.number)}, messages)
+            for partition, messages in (now.waiting or {}).items()
+        ],
+    )
+    yield Family(
+        "meshweir_bus_lost_messages_total",
+        "counter",
+        "Messages that the bus deleted by age before this process had read them.",
+        [] if bus is None else [({}, bus.lost_messages)],
     )
 
 
-def _process(context: Context) -> Iterator[Family]:
+def _process(context: HealthContext) -> Iterator[Family]:
     used = resource.getrusage(resource.RUSAGE_SELF)
     yield Family(
         "process_cpu_seconds_total",

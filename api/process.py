@@ -1,112 +1,70 @@
-"""Puts the parts of one process together, and takes them apart in the opposite order."""
+"""Puts the parts of one process together by its role, and takes them apart again."""
 
 import asyncio
 import contextlib
-import socket
-from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Final
-
-import uvicorn
-from fastapi import FastAPI
 
 from api.app import create_app
 from api.cache import AnswerCache
-from api.context import Context
+from api.context import Context, HealthContext
+from api.feeding import Feed
 from api.listen import bound_address
+from api.parts import (
+    claimed,
+    collecting,
+    embedded_bus,
+    kafka_bus,
+    opened_store,
+    repeating,
+    telling,
+)
+from api.readiness import Readiness
+from api.role import Role
 from api.running import announced
+from api.serving import served
 from api.settings import Settings
-from api.telemetry import Telemetry
 from api.version import program_version
+from api.watched import WatchedJob
 from collectors.listen import bind, split_address
-from collectors.runner import Collectors
-from pipeline.bus.embedded import EmbeddedBus
-from pipeline.errors import MeshweirError
+from pipeline.bus.port import Bus
 from pipeline.jobs.ingest import IngestJob
 from pipeline.jobs.job import Job
 from pipeline.jobs.minutes import MinutesJob
 from pipeline.jobs.retire import RetireJob
-from pipeline.jobs.scheduler import Scheduler
 from pipeline.model.ledger import Ledger
-from pipeline.store import open_store
+from pipeline.store import Backend
 from pipeline.store.port import Store
-
-BUS_DIRECTORY: Final = "bus"
 
 
 @dataclass(frozen=True, slots=True)
-class Parts:
-    """What every process has: where telemetry waits, where it is kept, where it is counted."""
+class Opened:
+    """The parts that one process has, by its role.
 
-    settings: Settings
-    store: Store
-    bus: EmbeddedBus
-    ledger: Ledger
-
-
-@asynccontextmanager
-async def open_parts(settings: Settings) -> AsyncIterator[Parts]:
-    """Open store and bus; close them in the opposite order.
-
-    Raises:
-        StoreBusy: another process holds the data directory.
-        StoreIncompatible: the store is not of this version.
-        BusUnavailable: the bus cannot be opened.
+    Attributes:
+        role: what it does.
+        settings: what was set.
+        ready: what it lacks.
+        ledger: where telemetry is counted.
+        store: where telemetry is kept; None where the role needs none.
+        bus: where it waits; likewise.
     """
-    store = await asyncio.to_thread(open_store, settings.data, settings.store)
-    try:
-        bus = EmbeddedBus(settings.data / BUS_DIRECTORY, settings.bus)
-        await bus.start()
-        try:
-            # a bus that was emptied goes on where the store stands, so that no offset comes twice
-            await bus.consumed(await asyncio.to_thread(store.positions))
-            yield Parts(settings, store, bus, Ledger())
-        finally:
-            await bus.stop()
-    finally:
-        await asyncio.to_thread(store.close)
 
-
-def make_jobs(parts: Parts) -> list[Job]:
-    """Everything that runs again and again."""
-    return [
-        IngestJob(parts.bus, parts.store, parts.ledger, parts.settings.ingest),
-        MinutesJob(parts.store),
-        RetireJob(parts.store),
-    ]
-
-
-class Readiness:
-    """Why the process does not serve; None once it does."""
-
-    def __init__(self) -> None:
-        self.reason: str | None = "starting"
-
-    def __call__(self) -> str | None:
-        """The reason, or None."""
-        return self.reason
-
-
-def make_context(parts: Parts, unready: Readiness) -> Context:
-    """What the HTTP interface works with."""
-    return Context(
-        store=parts.store,
-        ledger=parts.ledger,
-        bus=parts.bus,
-        clock=lambda: datetime.now(UTC),
-        unready=unready,
-        cache=AnswerCache(parts.settings.api.cache_bytes),
-        slots=asyncio.Semaphore(parts.settings.api.concurrent_questions),
-        version=program_version(),
-        started=datetime.now(UTC),
-    )
+    role: Role
+    settings: Settings
+    ready: Readiness
+    ledger: Ledger
+    store: Store | None
+    bus: Bus | None
 
 
 @asynccontextmanager
-async def everything(settings: Settings) -> AsyncIterator[Mapping[str, str]]:
-    """Collectors, jobs and API in this process; yields each listener's name and address.
+async def running(role: Role, settings: Settings) -> AsyncIterator[Mapping[str, str]]:
+    """What a role does, in this process; yields each listener's name and address.
+
+    All listen from then on; what is not there yet ``/readyz`` tells.
 
     Raises:
         InvalidInput: an address cannot be had.
@@ -114,85 +72,69 @@ async def everything(settings: Settings) -> AsyncIterator[Mapping[str, str]]:
     """
     token = settings.api.bearer_token()
     host, port = split_address(settings.api.address, field="api_address")
-    with contextlib.closing(bind(host, port, field="api_address")) as listener:
-        async with open_parts(settings) as parts:
-            unready = Readiness()
-            async with _telling(parts.ledger) as telemetry:
-                app = create_app(
-                    make_context(parts, unready), token=token, middleware=telemetry.middleware()
-                )
-                api = f"http://{bound_address(listener)}"
-                async with (
-                    _jobs(telemetry.observed(make_jobs(parts))),
-                    _served(app, listener, settings.api.drain_seconds),
-                    _collecting(parts) as addresses,
-                ):
-                    with announced(settings.data, api):
-                        unready.reason = None
-                        try:
-                            yield {"api": api, **addresses}
-                        finally:
-                            unready.reason = "stopping"
+    async with AsyncExitStack() as stack:
+        listener = stack.enter_context(contextlib.closing(bind(host, port, field="api_address")))
+        api = f"http://{bound_address(listener)}"
+        parts = await _opened(role, settings, stack)
+        telemetry = await stack.enter_async_context(telling(parts.ledger))
+        await stack.enter_async_context(repeating(telemetry.observed(make_jobs(parts))))
+        app = create_app(make_context(parts), token=token, middleware=telemetry.middleware())
+        await stack.enter_async_context(served(app, listener, settings.api.drain_seconds))
+        addresses: Mapping[str, str] = {}
+        if role.receives and parts.bus is not None:
+            receivers = collecting(settings, parts.bus, parts.ledger)
+            addresses = await stack.enter_async_context(receivers)
+        if role.answers:
+            stack.enter_context(announced(settings.data, api))
+        parts.ready.started()
+        stack.callback(parts.ready.stopping)
+        yield {"api": api, **addresses}
 
 
-@asynccontextmanager
-async def _telling(ledger: Ledger) -> AsyncIterator[Telemetry]:
-    telemetry = Telemetry.from_environment(ledger, program_version())
-    try:
-        yield telemetry
-    finally:
-        await asyncio.to_thread(telemetry.close)
+async def _opened(role: Role, settings: Settings, stack: AsyncExitStack) -> Opened:
+    ready, store, bus = Readiness(), None, None
+    if role.stores:
+        prefer = Backend.DUCKLAKE if role.shares else Backend.FILE
+        store = await stack.enter_async_context(opened_store(settings, prefer=prefer))
+    if settings.kafka.bootstrap_servers:
+        if store is not None and role.works:
+            await claimed(settings, Feed.KAFKA, store)
+        group = settings.kafka.group if role.works else None
+        bus = await stack.enter_async_context(kafka_bus(settings, ready, group=group))
+    elif store is not None and role.works:
+        bus = await stack.enter_async_context(embedded_bus(settings, store))
+    return Opened(role, settings, ready, Ledger(), store, bus)
 
 
-@asynccontextmanager
-async def _jobs(jobs: list[Job]) -> AsyncIterator[None]:
-    scheduler = Scheduler(jobs)
-    running = asyncio.create_task(scheduler.run())
-    try:
-        yield
-    finally:
-        scheduler.stop()
-        await running
-
-
-@asynccontextmanager
-async def _collecting(parts: Parts) -> AsyncIterator[Mapping[str, str]]:
-    collectors = Collectors(parts.settings.collectors, parts.bus, parts.ledger)
-    await collectors.start()
-    try:
-        yield collectors.addresses
-    finally:
-        await collectors.stop()
-
-
-class _Server(uvicorn.Server):
-    """uvicorn without its own signal handlers: the command line has them."""
-
-    @contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
-
-
-@asynccontextmanager
-async def _served(app: FastAPI, listener: socket.socket, drain: float) -> AsyncIterator[None]:
-    config = uvicorn.Config(
-        app,
-        http="httptools",
-        ws="none",
-        lifespan="off",
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        timeout_graceful_shutdown=max(1, round(drain)),
+def make_jobs(parts: Opened) -> list[Job]:
+    """Everything that runs again and again."""
+    if not parts.role.works or parts.store is None or parts.bus is None:
+        return []
+    ingest: Job = IngestJob(
+        parts.bus,
+        parts.store,
+        parts.ledger,
+        parts.settings.ingest,
+        masked_keys=parts.settings.collectors.intake.masked_keys,
     )
-    server = _Server(config)
-    serving = asyncio.create_task(server.serve(sockets=[listener]))
-    try:
-        while not server.started:
-            if serving.done():
-                raise MeshweirError("the HTTP server did not start; the log on stderr says why")
-            await asyncio.sleep(0.005)
-        yield
-    finally:
-        server.should_exit = True
-        await serving
+    if parts.settings.kafka.bootstrap_servers:
+        ingest = WatchedJob(ingest, parts.ready)
+    return [ingest, MinutesJob(parts.store), RetireJob(parts.store)]
+
+
+def make_context(parts: Opened) -> HealthContext:
+    """What the HTTP interface works with."""
+    api, now = parts.settings.api, datetime.now(UTC)
+    health = HealthContext(
+        ledger=parts.ledger,
+        store=parts.store,
+        bus=parts.bus,
+        clock=lambda: datetime.now(UTC),
+        unready=parts.ready,
+        slots=asyncio.Semaphore(api.concurrent_questions),
+        version=program_version(),
+        started=now,
+    )
+    if not parts.role.answers or parts.store is None:
+        return health
+    return Context.answering(health, parts.store, AnswerCache(api.cache_bytes))

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -13,13 +13,19 @@ RUNNING_FILE: Final = "running.json"
 
 @contextmanager
 def announced(data: Path, api: str) -> Iterator[None]:
-    """Leave word in the data directory of where its process answers."""
+    """Leave word in the data directory of where its process answers.
+
+    Where several share it, the word of the last one holds.
+    """
     file = data / RUNNING_FILE
-    file.write_bytes(orjson.dumps({"api": api, "pid": os.getpid()}))
+    word = orjson.dumps({"api": api, "pid": os.getpid()})
+    file.write_bytes(word)
     try:
         yield
     finally:
-        file.unlink(missing_ok=True)
+        with suppress(OSError):
+            if file.read_bytes() == word:
+                file.unlink()
 
 
 def answering_at(data: Path) -> str | None:

@@ -292,7 +292,8 @@ class Flow(Answer):
         description="By outcome and reason.", examples=[{"rejected": {"too large": 3}}]
     )
     lag_seconds: float | None = Field(
-        description="Age of the youngest stored message while more waits on the bus; 0 when none."
+        description="Age of the youngest stored message while more waits on the bus; 0 when none;"
+        " null where this process does not know what waits."
     )
     watermark: Time | None = Field(description="When the youngest stored record began.")
 
@@ -316,4 +317,6 @@ class Ingest(Page):
 
     items: list[Flow]
     bus: BusFill | None
-    stored: Stored | None = Field(description="Null when there is no call in the store.")
+    stored: Stored | None = Field(
+        description="Null when there is no call in the store, and where the process has no store."
+    )

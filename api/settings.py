@@ -3,7 +3,8 @@
 Every setting is declared once, as a field of a frozen model beside the thing it configures. Its key
 is the path of its field joined by ``_`` (``api.address`` is ``api_address``); the flag
 ``--api-address`` and the environment variable ``MESHWEIR_API_ADDRESS`` follow from the key. In the
-file, keys may be written flat (``api_address: ...``) or nested (``api: {address: ...}``).
+file, keys may be written flat (``api_address: ...``) or nested (``api: {address: ...}``). The one
+setting for which a whole section stands has the section's key: ``kafka`` is where Kafka answers.
 """
 
 import difflib
@@ -11,6 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from types import MappingProxyType
 from typing import Annotated, Any, Final, Literal, NamedTuple, Self, get_args
 
 import yaml
@@ -27,7 +29,7 @@ from pydantic.fields import FieldInfo
 
 from api.listen import ListenAddress, is_loopback
 from collectors.settings import CollectorSettings
-from pipeline.bus.settings import EmbeddedBusSettings
+from pipeline.bus.settings import EmbeddedBusSettings, KafkaSettings
 from pipeline.errors import InvalidInput
 from pipeline.jobs.settings import IngestSettings
 from pipeline.store.settings import StoreSettings
@@ -37,6 +39,9 @@ PREFIX: Final = "MESHWEIR_"
 
 UNPREFIXED: Final = frozenset({"collectors"})
 """Sections whose keys stand without the section's name: ``otlp_grpc_address``."""
+
+SHORT: Final = MappingProxyType({"kafka_bootstrap_servers": "kafka"})
+"""Keys that are shorter than their path."""
 
 
 class ApiSettings(BaseModel):
@@ -108,6 +113,7 @@ class Settings(BaseModel):
     api: ApiSettings = ApiSettings()
     collectors: CollectorSettings = CollectorSettings()
     bus: EmbeddedBusSettings = EmbeddedBusSettings()
+    kafka: KafkaSettings = KafkaSettings()
     ingest: IngestSettings = IngestSettings()
     store: StoreSettings = StoreSettings()
 
@@ -178,6 +184,7 @@ def load(
     flags: Mapping[str, str],
     environment: Mapping[str, str],
     file: Path | None = None,
+    defaults: Mapping[str, str] = MappingProxyType({}),
 ) -> Settings:
     """The settings that hold.
 
@@ -185,11 +192,12 @@ def load(
         flags: values of flags, by key.
         environment: the process's environment.
         file: the configuration file, where there is one.
+        defaults: defaults of one command's own, by key.
 
     Raises:
         InvalidInput: a key is not known, or a value not allowed; names what was given and where.
     """
-    given: dict[str, Given] = {}
+    given = {key: Given(key, value) for key, value in defaults.items()}
     if file is not None:
         given |= _from_file(file)
     known = {setting.key: setting for setting in declared()}
@@ -225,8 +233,12 @@ def _walk(model: type[BaseModel], path: tuple[str, ...]) -> Iterator[Setting]:
         if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
             yield from _walk(field.annotation, here)
         else:
-            key = "_".join(part for part in here if part not in UNPREFIXED)
-            yield Setting(key, here, field)
+            yield Setting(_key(here), here, field)
+
+
+def _key(path: Iterable[str]) -> str:
+    key = "_".join(part for part in path if part not in UNPREFIXED)
+    return SHORT.get(key, key)
 
 
 def _read(setting: Setting, given: Given) -> object:
@@ -278,11 +290,11 @@ def _flatten(
     keys = [setting.key for setting in declared()]
     for name, value in content.items():
         here = (*path, str(name).replace("-", "_"))
-        key = "_".join(part for part in here if part not in UNPREFIXED)
-        if key in keys:
-            yield key, value
-        elif isinstance(value, dict) and _leads_on(key, here[-1], keys):
+        key = _key(here)
+        if isinstance(value, dict) and _leads_on(key, here[-1], keys):
             yield from _flatten(value, here, file)
+        elif key in keys:
+            yield key, value
         else:
             raise InvalidInput(f"{file}: {key}", found=value, allowed=hint(key, keys))
 

@@ -1,4 +1,4 @@
-"""The intake: what every receiver does with a body, once - check, publish, count.
+"""The intake: what every receiver does with a body, once - check, cut to size, publish, count.
 
 Receivers know their transport; the intake knows none. It answers with a receipt, in which an error
 of ``pipeline/errors.py`` says what went wrong; each receiver spells that in its own codes.
@@ -9,8 +9,9 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Final
+from typing import Final, TypeVar
 
+from collectors.delivery import PATIENCE_SECONDS, Delivery, PartlyStored, parts_of
 from collectors.room import Claim, Room
 from collectors.settings import IntakeSettings
 from pipeline.bus.port import Bus
@@ -28,10 +29,10 @@ from pipeline.model.topics import (
     FORMAT_HEADER,
     FORMAT_SIGNAL,
     RECEIVED_AT_HEADER,
-    RECORDS_HEADER,
-    REJECTED_HEADER,
     SOURCE_HEADER,
 )
+
+T = TypeVar("T")
 
 _OFF_LOOP_BYTES: Final = 2 * 1024 * 1024
 """Bodies of this size and more are checked in a thread, so that others do not wait for them."""
@@ -73,7 +74,8 @@ class Receipt:
         accepted: records that are durable now.
         rejected: records refused for a reason of their own, while the others were accepted.
         reason: why; of the first such record.
-        error: why nothing of the body was accepted, or None.
+        error: why the body was not accepted, or None. Nothing of it was, unless that is
+            ``PartlyStored``.
     """
 
     accepted: int = 0
@@ -112,9 +114,10 @@ class Intake:
         While the bus has much that waits to be stored, the answer is held back for a moment: what
         is accepted is durable by then, and its sender slows down.
 
-        A body in which no record is good is not published. A body that could not be read or checked
-        counts as one record, since nobody knows how many it had. A channel with patience waits for
-        room and for the bus, and asks for the body again.
+        A body larger than a message of the bus is cut between its records; a single record that is
+        larger refuses the whole body. A body in which no record is good is not published. One that
+        could not be read or checked counts as one record, since nobody knows how many it had. A
+        channel with patience waits for room and for the bus, and asks for the body again.
         """
         receipt = await self._take(channel, body)
         if receipt.accepted:
@@ -135,10 +138,15 @@ class Intake:
                 with self.room.claim() as claim:
                     value = await body(claim)
                     size = len(value)
-                    admission = await self._admit(channel.format, value)
-                    records = admission.records + admission.rejected
-                    if admission.records:
-                        await self._publish(channel, admission, size)
+                    whole = await self._off_loop(
+                        size, partial(admit, channel.format, value, self._masked)
+                    )
+                    records = whole.records + whole.rejected
+                    if whole.records:
+                        await self._deliver(channel, whole, claim)
+            except PartlyStored as error:
+                # from the beginning it would only be stored twice, and the part was tried again
+                return self._refused(channel, records, size, error)
             except Transient as error:
                 if time.monotonic() + error.retry_after >= give_up:
                     return self._refused(channel, records, size, error)
@@ -146,39 +154,41 @@ class Intake:
             except MeshweirError as error:
                 return self._refused(channel, records, size, error)
             else:
-                return self._taken(channel, admission, size)
+                return self._taken(channel, whole, size)
 
-    async def _admit(self, format_name: str, value: bytes) -> Admission:
-        if len(value) < _OFF_LOOP_BYTES:
-            return admit(format_name, value, self._masked)
-        return await asyncio.to_thread(admit, format_name, value, self._masked)
+    async def _off_loop(self, size: int, work: Callable[[], T]) -> T:
+        return work() if size < _OFF_LOOP_BYTES else await asyncio.to_thread(work)
 
-    async def _publish(self, channel: Channel, admission: Admission, size: int) -> None:
+    async def _deliver(self, channel: Channel, whole: Admission, claim: Claim) -> None:
+        size, limit = len(whole.body), self._bus.max_message_bytes
+        if size > limit:
+            claim.grow(size)  # the parts, beside the whole
+        parts = await self._off_loop(size, partial(parts_of, channel.format, whole, limit=limit))
         headers = {
             FORMAT_HEADER: channel.format,
             SOURCE_HEADER: channel.source,
             RECEIVED_AT_HEADER: str(self._clock()),
-            RECORDS_HEADER: str(admission.records + admission.rejected),
-            REJECTED_HEADER: str(admission.rejected),
         }
-        publishing = asyncio.ensure_future(
-            self._bus.publish(channel.topic, admission.body, headers)
-        )
+        patience = max(channel.patience, PATIENCE_SECONDS)
+        delivery = Delivery(self._bus, channel.topic, parts, headers, patience=patience)
+        publishing = asyncio.ensure_future(delivery.run())
         try:
             await asyncio.shield(publishing)
         except asyncio.CancelledError:
             # the sender went away; the bus has the message all the same, so it must be counted
-            publishing.add_done_callback(partial(self._count_alone, channel, admission, size))
+            delivery.hurry()
+            publishing.add_done_callback(partial(self._count_alone, channel, whole))
             raise
 
     def _count_alone(
-        self, channel: Channel, admission: Admission, size: int, publishing: asyncio.Future[int]
+        self, channel: Channel, whole: Admission, publishing: asyncio.Future[None]
     ) -> None:
         error = None if publishing.cancelled() else publishing.exception()
+        size = len(whole.body)
         if isinstance(error, MeshweirError):
-            self._refused(channel, admission.records + admission.rejected, size, error)
+            self._refused(channel, whole.records + whole.rejected, size, error)
         else:
-            self._taken(channel, admission, size)
+            self._taken(channel, whole, size)
 
     def _taken(self, channel: Channel, admission: Admission, size: int) -> Receipt:
         count, flow = self._ledger.count, channel.flow
@@ -189,9 +199,12 @@ class Intake:
         return Receipt(admission.records, admission.rejected, admission.reason)
 
     def _refused(self, channel: Channel, records: int, size: int, error: MeshweirError) -> Receipt:
-        self._ledger.count_bytes(channel.flow, size)
-        self._ledger.count(channel.flow, Outcome.RECEIVED, records)
-        self._ledger.count(channel.flow, channel.lost, records, reason=reason_of(error))
+        count, flow = self._ledger.count, channel.flow
+        accepted = error.accepted if isinstance(error, PartlyStored) else 0
+        self._ledger.count_bytes(flow, size)
+        count(flow, Outcome.RECEIVED, records)
+        count(flow, Outcome.ACCEPTED, accepted)
+        count(flow, channel.lost, records - accepted, reason=reason_of(error))
         return Receipt(error=error)
 
 

@@ -1,22 +1,17 @@
-"""Cuts OTLP protobuf into requests of a bounded size, between records and never inside one.
+"""Cuts requests into requests of a bounded size, between records and never inside one.
 
-A request is a sequence of resource groups, and two requests written one after the other are one
-request: protobuf says so. So groups are told apart by their tags and lengths alone; only a group
-that is too large by itself is parsed.
+An OTLP request is a sequence of resource groups, and two requests written one after the other are
+one request: protobuf says so. So groups are told apart by their tags and lengths alone, and what is
+too large by itself is cut the same way, scope by scope and record by record.
 """
 
 from collections.abc import Iterator
 from typing import BinaryIO, Final
 
-from google.protobuf.message import DecodeError as ProtobufError, Message
-from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
-from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
-    ExportMetricsServiceRequest,
-)
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
-
+from collectors.wire_cut import Level, cut
 from pipeline.errors import DecodeError, MessageTooLarge
 from pipeline.model.topics import (
+    ENVOY_ALS_FORMAT,
     OTLP_LOGS_FORMAT as LOGS,
     OTLP_METRICS_FORMAT as METRICS,
     OTLP_TRACES_FORMAT as TRACES,
@@ -25,20 +20,25 @@ from pipeline.model.topics import (
 GROUP: Final = 0x0A
 """The tag of a resource group: field 1, length-delimited, in the requests of all signals."""
 
-REQUESTS: Final[dict[str, type[Message]]] = {
-    TRACES: ExportTraceServiceRequest,
-    METRICS: ExportMetricsServiceRequest,
-    LOGS: ExportLogsServiceRequest,
-}
-"""The request message of each OTLP format."""
+_GROUPS: Final = Level(frozenset({1}))
+_SCOPES: Final = Level(frozenset({2}))
+_RECORDS: Final = Level(frozenset({2}))
+_DATA: Final = Level(frozenset({5, 7, 9, 10, 11}), single=True)
+_POINTS: Final = Level(frozenset({1}))
 
-_NAMES: Final = {
-    TRACES: ("resource_spans", "scope_spans", "spans"),
-    METRICS: ("resource_metrics", "scope_metrics", "metrics"),
-    LOGS: ("resource_logs", "scope_logs", "log_records"),
+LEVELS: Final[dict[str, tuple[Level, ...]]] = {
+    TRACES: (_GROUPS, _SCOPES, _RECORDS),
+    LOGS: (_GROUPS, _SCOPES, _RECORDS),
+    METRICS: (_GROUPS, _SCOPES, _RECORDS, _DATA, _POINTS),
+    ENVOY_ALS_FORMAT: (Level(frozenset({2, 3})), Level(frozenset({1}))),
 }
+"""On which fields the records of each format lie.
+
+Of Envoy's access logs these are ``http_logs`` and ``tcp_logs``, each with ``log_entry``; the
+identifier stands beside them.
+"""
+
 _MAX_VARINT: Final = 10
-_PREFIX: Final = 6  # at most: the tag and the length in front of a record
 
 
 def groups(stream: BinaryIO, *, limit: int) -> Iterator[bytes]:
@@ -78,47 +78,13 @@ def _length(stream: BinaryIO, offset: int) -> tuple[int, bytes]:
 
 
 def smaller(format_name: str, request: bytes, *, size: int) -> Iterator[bytes]:
-    """Cut a request into requests of about ``size`` bytes; one record may be larger by itself.
+    """Cut a request into requests of at most ``size`` bytes; one record may be larger by itself.
 
-    Raises DecodeError for bytes that are not a request of that format.
+    Resource groups stay whole where they can, then scopes, then records; a record is what the
+    answer to a sender counts, so a metric is cut between its data points. A metric with data of two
+    kinds, which no sender may write, stays whole. Bytes of other formats are given as they are.
+
+    Raises:
+        DecodeError: what had to be walked is not protobuf.
     """
-    if len(request) <= size:
-        yield request
-        return
-    whole = REQUESTS[format_name]()
-    try:
-        whole.ParseFromString(request)
-    except ProtobufError:
-        raise DecodeError("malformed protobuf", format=format_name) from None
-    yield from _cut(format_name, whole, size)
-
-
-def _cut(format_name: str, whole: Message, size: int) -> Iterator[bytes]:
-    groups_name, scopes_name, records_name = _NAMES[format_name]
-    for group in getattr(whole, groups_name):
-        for scope in getattr(group, scopes_name):
-            records = list(getattr(scope, records_name))
-            scope.ClearField(records_name)
-            for some in _runs(records, size):
-                part = REQUESTS[format_name]()
-                kept = getattr(part, groups_name).add()
-                kept.resource.CopyFrom(group.resource)
-                kept.schema_url = group.schema_url
-                inner = getattr(kept, scopes_name).add()
-                inner.CopyFrom(scope)
-                getattr(inner, records_name).extend(some)
-                yield part.SerializeToString()
-
-
-def _runs(records: list[Message], size: int) -> Iterator[list[Message]]:
-    run: list[Message] = []
-    used = 0
-    for record in records:
-        needed = record.ByteSize() + _PREFIX
-        if run and used + needed > size:
-            yield run
-            run, used = [], 0
-        run.append(record)
-        used += needed
-    if run:
-        yield run
+    yield from cut(request, LEVELS.get(format_name, ()), size=size)

@@ -13,11 +13,12 @@ from typing import Any, BinaryIO, Final, cast
 import orjson
 import pyarrow as pa
 
-from collectors import formats, json_documents, otlp_cut, otlp_json
-from collectors.otlp_cut import REQUESTS
+from collectors import formats, json_documents, otlp_cut
 from collectors.otlp_dialects import standard
-from pipeline.decode import jaeger_json, zipkin_json
+from pipeline.decode import jaeger_json, otlp_json, zipkin_json
 from pipeline.decode.door import MaskedKeys, admit
+from pipeline.decode.json_masking import mask, may_have
+from pipeline.decode.otlp_json import REQUESTS
 from pipeline.errors import DecodeError, MessageTooLarge
 
 MESSAGE_BYTES: Final = 1 << 20
@@ -26,7 +27,6 @@ GROUP_LIMIT: Final = 64 << 20
 """The largest message or resource group in a protobuf file, in bytes."""
 
 ZSTD_MAGIC: Final = b"\x28\xb5\x2f\xfd"
-MASK: Final = "****"
 
 _FOREIGN: Final = {
     formats.JAEGER_JSON: jaeger_json.to_otlp,
@@ -82,8 +82,7 @@ class Recording:
     def __init__(self, stream: BinaryIO, *, format: str, masked: frozenset[str]) -> None:
         self._stream = stream
         self._format = format
-        self._keys = [key.encode() for key in masked]
-        self._names = masked
+        self._names = frozenset(key.lower() for key in masked)
         self._masked = MaskedKeys(tuple(sorted(masked)))
 
     def read(self) -> Iterator[Piece | Fault]:
@@ -129,10 +128,9 @@ class Recording:
                 yield Piece(name, part, converted.spans, refused)
 
     def _without_secrets(self, found: json_documents.Cut) -> bytes:
-        if not any(key in found.text for key in self._keys):
-            return found.text
-        _mask(found.value, self._names)
-        return orjson.dumps(found.value)
+        if may_have(found.text, self._names) and mask(found.value, self._names):
+            return orjson.dumps(found.value)
+        return found.text
 
     def _otlp_json(
         self, name: str, found: json_documents.Cut, place: str
@@ -250,23 +248,6 @@ def _decompressed(body: bytes) -> bytes:
 
 def _reason(error: DecodeError | MessageTooLarge) -> str:
     return error.reason if isinstance(error, DecodeError) else str(error)
-
-
-def _mask(value: object, keys: frozenset[str]) -> None:
-    """Mask the values of keys in place: members of objects, and pairs of key and value."""
-    waiting: list[Any] = [value]
-    while waiting:
-        item = waiting.pop()
-        if isinstance(item, list):
-            waiting.extend(item)
-        elif isinstance(item, dict):
-            for name in keys & item.keys():
-                item[name] = MASK
-            if item.get("key") in keys:
-                for name in ("value", "vStr"):
-                    if name in item:
-                        item[name] = MASK
-            waiting.extend(inner for inner in item.values() if isinstance(inner, list | dict))
 
 
 class _Joined(io.RawIOBase):

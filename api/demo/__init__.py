@@ -13,6 +13,7 @@ async def run(
     *,
     api_port: int = 8080,
     otlp_grpc_port: int = 4317,
+    kafka: str | None = None,
     duration: float | None = None,
 ) -> int:
     """Run the demo until Ctrl-C, or for a while; the edges go to standard output.
@@ -21,6 +22,9 @@ async def run(
         data: where Meshweir keeps what it stores; None for a directory that is removed at the end.
         api_port: port of the API on loopback; another one is taken when it is in use.
         otlp_grpc_port: port for the proxies' telemetry on loopback; likewise.
+        kafka: None runs Meshweir in one process. Else it runs as ``collect``, ``process`` and
+            ``serve`` with Kafka between them: these brokers, ``HOST:PORT[,...]``, or, when it is
+            empty, a real one that is started here and stopped at the end.
         duration: seconds of load; None for no end.
 
     Returns:
@@ -39,7 +43,11 @@ async def run(
         )
         return 1
     return await run_demo(
-        data, api=Address(api_port), telemetry=Address(otlp_grpc_port), duration=duration
+        data,
+        api=Address(api_port),
+        telemetry=Address(otlp_grpc_port),
+        kafka=kafka,
+        duration=duration,
     )
 
 

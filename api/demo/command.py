@@ -14,13 +14,15 @@ from typing import Final
 from rich.console import Console
 from rich.live import Live
 
+from api.demo.broker import BrokerFailed
 from api.demo.envoy import Address
+from api.demo.kafka import Kafka, running_kafka
 from api.demo.mesh import MESH, Ends, Truth, truth
 from api.demo.meshweir import Meshweir, running_meshweir, seen
 from api.demo.running import DemoFailed, RunningMesh, envoy_program, running_mesh
 from api.demo.view import edges_table, verdict
 
-SETTLE_SECONDS: Final = 15.0
+SETTLE_SECONDS: Final = 30.0
 """How long the last telemetry may take to show on the graph; proxies flush within a second."""
 
 SETTLE_STEP_SECONDS: Final = 0.3
@@ -31,10 +33,16 @@ INTERRUPTED: Final = 130
 
 @dataclass(frozen=True, slots=True)
 class Demo:
-    """The mesh and Meshweir, both running."""
+    """The mesh and Meshweir, both running; ``kafka`` is what Meshweir's processes share, if any."""
 
     mesh: RunningMesh
     meshweir: Meshweir
+    kafka: Kafka | None
+
+    def check(self) -> None:
+        """Raise DemoFailed when a process has ended."""
+        self.mesh.check()
+        self.meshweir.check()
 
     def truth(self, *, by_version: bool = False) -> dict[Ends, Truth]:
         """What the load generator counted, as edges."""
@@ -55,6 +63,7 @@ async def running_demo(
     *,
     api: Address,
     telemetry: Address,
+    kafka: str | None = None,
     limit: int | None = None,
     pace: float = 1.0,
 ) -> AsyncIterator[Demo]:
@@ -64,43 +73,55 @@ async def running_demo(
         data: where Meshweir keeps what it stores; None for a directory that is removed.
         api: where the API shall listen; another port is taken when this one is in use.
         telemetry: where Meshweir shall take OTLP/gRPC; likewise.
+        kafka: None runs Meshweir in one process; else it runs in three, with these brokers between
+            them, ``HOST:PORT[,...]``, or one that is started when this is empty.
         limit: how many requests each consumer sends; None for no end.
         pace: factor on the consumers' rates.
 
     Raises:
         DemoFailed: something did not start, or ended.
+        BrokerMissing: there is no Kafka to start.
     """
     envoy_program()
     async with AsyncExitStack() as stack:
         name = stack.enter_context(tempfile.TemporaryDirectory(prefix="meshweir-demo-"))
         directory = Path(name)
+        data = data or directory / "data"
+        bus = None
+        if kafka is not None:
+            bus = await stack.enter_async_context(running_kafka(kafka, data))
         meshweir = await stack.enter_async_context(
-            running_meshweir(
-                data or directory / "data", directory=directory, api=api, telemetry=telemetry
-            )
+            running_meshweir(data, directory=directory, api=api, telemetry=telemetry, kafka=bus)
         )
         mesh = await stack.enter_async_context(
             running_mesh(
                 MESH, telemetry=meshweir.telemetry, directory=directory, limit=limit, pace=pace
             )
         )
-        yield Demo(mesh, meshweir)
+        yield Demo(mesh, meshweir, bus)
 
 
 async def run_demo(
-    data: Path | None, *, api: Address, telemetry: Address, duration: float | None
+    data: Path | None,
+    *,
+    api: Address,
+    telemetry: Address,
+    kafka: str | None = None,
+    duration: float | None,
 ) -> int:
     """Run the demo until Ctrl-C, or for a while; ``api.demo.run`` says what it answers."""
     console = Console()
     # a line for each of many requests would bury the table
     logging.getLogger("httpx").setLevel(logging.WARNING)
     try:
-        async with running_demo(data, api=api, telemetry=telemetry) as demo:
+        if kafka == "":
+            console.print("starting a Kafka broker for the demo", highlight=False)
+        async with running_demo(data, api=api, telemetry=telemetry, kafka=kafka) as demo:
             with _stop_on_signals() as stop:
                 _greet(console, demo)
                 await _show(demo, console, stop, duration)
                 exact = await _settle(demo, console)
-    except DemoFailed as error:
+    except (DemoFailed, BrokerFailed) as error:
         print(f"meshweir demo: {error}", file=sys.stderr)  # noqa: T201 - a command's answer
         return 1
     if stop.interrupted:
@@ -147,9 +168,17 @@ def _greet(console: Console, demo: Demo) -> None:
     for line in (
         f"API      {url}/v1/graph",
         f"docs     {url}/docs",
+        *_greet_kafka(demo.kafka),
         f"gateway  http://{demo.mesh.gateway} with {sidecars} sidecars behind it; Ctrl-C ends it",
     ):
         console.print(line, soft_wrap=True, highlight=False)
+
+
+def _greet_kafka(kafka: Kafka | None) -> Iterator[str]:
+    if kafka is not None:
+        whose = "started for the demo" if kafka.own else "not started by the demo"
+        yield f"kafka    {kafka.servers} ({whose}), topics {kafka.prefix}*"
+        yield "         between meshweir collect, process and serve, each a process of its own"
 
 
 async def _show(demo: Demo, console: Console, stop: _Stop, duration: float | None) -> None:
@@ -160,7 +189,7 @@ async def _show(demo: Demo, console: Console, stop: _Stop, duration: float | Non
     try:
         with Live(console=console, auto_refresh=False, transient=True) as live:
             while not load.done() and not stop.event.is_set():
-                demo.mesh.check()
+                demo.check()
                 live.update(edges_table(await demo.meshweir.graph(), demo.truth()), refresh=True)
                 if end is not None and clock() >= end:
                     break

@@ -1,10 +1,10 @@
-"""Meshweir beside the mesh: ``meshweir up`` in its own process, and the questions put to it."""
+"""Meshweir beside the mesh, in processes of its own, and the questions put to it."""
 
 import asyncio
 import os
 import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,6 +13,7 @@ from typing import Any, Final
 import httpx
 
 from api.demo.envoy import Address
+from api.demo.kafka import Kafka
 from api.demo.mesh import Ends, Truth
 from api.demo.network import free_address
 from api.demo.processes import Child, spawn
@@ -24,6 +25,54 @@ START_SECONDS: Final = 90.0
 _DROPPED: Final = ("MESHWEIR_", "OTEL_")
 
 
+@dataclass(frozen=True, slots=True)
+class Program:
+    """One process of Meshweir, before it runs.
+
+    Attributes:
+        command: the command, such as ``up``.
+        api: where it answers whether it is ready.
+        arguments: its other flags.
+    """
+
+    command: str
+    api: Address
+    arguments: tuple[str, ...]
+
+    @property
+    def url(self) -> str:
+        """Base of its HTTP interface."""
+        return f"http://{self.api}"
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """What Python is given to run it."""
+        return ("-m", "api", self.command, "--api-address", str(self.api), *self.arguments)
+
+
+def together(data: Path, *, api: Address, telemetry: Address) -> tuple[Program, ...]:
+    """Everything in one process."""
+    return (Program("up", api, ("--data", str(data), *_receivers(telemetry))),)
+
+
+def apart(data: Path, kafka: Kafka, *, api: Address, telemetry: Address) -> tuple[Program, ...]:
+    """Receivers, worker and API as processes of their own; the first one that stops comes last."""
+    stored = ("--data", str(data))
+    health = Address(0, api.host)
+    return (
+        Program("serve", api, (*stored, *kafka.arguments)),
+        Program("process", free_address(health), (*stored, *kafka.arguments)),
+        Program("collect", free_address(health), (*kafka.arguments, *_receivers(telemetry))),
+    )
+
+
+def _receivers(telemetry: Address) -> tuple[str, ...]:
+    return (
+        *("--otlp-grpc-address", str(telemetry)),
+        *("--otlp-http-address", f"{telemetry.host}:0"),
+    )
+
+
 @dataclass(slots=True)
 class Meshweir:
     """A running Meshweir.
@@ -31,13 +80,13 @@ class Meshweir:
     Attributes:
         url: base of its HTTP API.
         telemetry: where it takes OTLP/gRPC and Envoy's access logs.
-        process: its process.
+        processes: its processes, by where each tells that it is ready.
         since: when it was started; what is asked for begins here.
     """
 
     url: str
     telemetry: Address
-    process: Child
+    processes: dict[str, Child]
     since: datetime
     _client: httpx.AsyncClient
 
@@ -45,57 +94,87 @@ class Meshweir:
         """The graph since the start, as ``GET /v1/graph`` answers it; raises DemoFailed."""
         parameters = {"start": self.since.isoformat(), "end": "now", "group_by": group_by}
         try:
-            answer = await self._client.get("/v1/graph", params=parameters)
+            answer = await self._client.get(f"{self.url}/v1/graph", params=parameters)
             answer.raise_for_status()
         except httpx.HTTPError as error:
+            words = self.processes[self.url].last_words()
             raise DemoFailed(
-                f"GET /v1/graph failed: {error}; Meshweir's log says: {self.process.last_words()}"
+                f"GET /v1/graph failed: {error}; Meshweir's log says: {words}"
             ) from error
         body: dict[str, Any] = answer.json()
         return body
 
-    async def ready(self) -> bool:
-        """Whether it takes telemetry and answers questions."""
+    def check(self) -> None:
+        """Raise DemoFailed when one of its processes has ended."""
+        for process in self.processes.values():
+            if not process.running:
+                raise DemoFailed(
+                    f"Meshweir ended ({process.name}); its log says: {process.last_words()}"
+                )
+
+    async def unready(self) -> list[str]:
+        """Why it does not take telemetry or answer questions yet, process by process."""
+        told = [await self._unready(url, process) for url, process in self.processes.items()]
+        return [reason for reason in told if reason]
+
+    async def _unready(self, url: str, process: Child) -> str:
         try:
-            return (await self._client.get("/readyz")).status_code == 200
+            answer = await self._client.get(f"{url}/readyz")
         except httpx.TransportError:
-            return False
+            return f"{process.name} does not listen yet; its log says: {process.last_words()}"
+        if answer.status_code == 200:
+            return ""
+        return f"{process.name} is not ready: {answer.json().get('detail')}"
 
 
 @asynccontextmanager
 async def running_meshweir(
-    data: Path, *, directory: Path, api: Address, telemetry: Address
+    data: Path,
+    *,
+    directory: Path,
+    api: Address,
+    telemetry: Address,
+    kafka: Kafka | None = None,
 ) -> AsyncIterator[Meshweir]:
     """Start Meshweir and wait until it is ready; stop it at the end.
 
     Args:
         data: where it keeps what it stores.
-        directory: for its log.
+        directory: for its logs.
         api: where its API shall listen; another port is taken when this one is in use.
         telemetry: where it shall take OTLP/gRPC; likewise.
+        kafka: what lies between receivers and worker, each in a process of its own; None runs
+            everything in one process.
 
     Raises:
         DemoFailed: it did not become ready.
     """
     api, telemetry = free_address(api), free_address(telemetry)
+    if kafka is None:
+        programs = together(data, api=api, telemetry=telemetry)
+    else:
+        programs = apart(data, kafka, api=api, telemetry=telemetry)
     since = datetime.now(UTC)
-    process = await spawn(
-        "meshweir",
+    async with AsyncExitStack() as stack:
+        client = await stack.enter_async_context(httpx.AsyncClient(timeout=10.0, trust_env=False))
+        meshweir = Meshweir(f"http://{api}", telemetry, {}, since, client)
+        for program in programs:
+            process = await _start(program, directory)
+            stack.push_async_callback(process.stop)
+            meshweir.processes[program.url] = process
+        await _wait_until_ready(meshweir)
+        yield meshweir
+
+
+async def _start(program: Program, directory: Path) -> Child:
+    name = f"meshweir-{program.command}"
+    return await spawn(
+        name,
         Path(sys.executable),
-        *("-m", "api", "up", "--data", data),
-        *("--api-address", str(api), "--otlp-grpc-address", str(telemetry)),
-        *("--otlp-http-address", f"{api.host}:0"),
-        log=directory / "meshweir.log",
+        *program.words,
+        log=directory / f"{name}.log",
         environment=_environment(),
     )
-    try:
-        url = f"http://{api}"
-        async with httpx.AsyncClient(base_url=url, timeout=10.0, trust_env=False) as client:
-            meshweir = Meshweir(url, telemetry, process, since, client)
-            await _wait_until_ready(meshweir)
-            yield meshweir
-    finally:
-        await process.stop()
 
 
 def _environment() -> dict[str, str]:
@@ -106,17 +185,15 @@ def _environment() -> dict[str, str]:
 
 
 async def _wait_until_ready(meshweir: Meshweir) -> None:
+    reasons = ["nothing was asked yet"]
     try:
         async with asyncio.timeout(START_SECONDS):
-            while not await meshweir.ready():
-                if not meshweir.process.running:
-                    words = meshweir.process.last_words()
-                    raise DemoFailed(f"Meshweir did not start; its log says: {words}")
+            while reasons := await meshweir.unready():
+                meshweir.check()
                 await asyncio.sleep(0.1)
     except TimeoutError as error:
-        words = meshweir.process.last_words()
         raise DemoFailed(
-            f"Meshweir was not ready after {START_SECONDS:.0f} s; its log says: {words}"
+            f"Meshweir was not ready after {START_SECONDS:.0f} s: {'; '.join(reasons)}"
         ) from error
 
 

@@ -16,3 +16,6 @@ ROUTERS: Final[tuple[APIRouter, ...]] = (
     ingest.router,
 )
 """All routes, in the order of the documentation."""
+
+HEALTH_ROUTERS: Final[tuple[APIRouter, ...]] = (health.router, ingest.router)
+"""Routes of processes that answer no questions about the mesh."""

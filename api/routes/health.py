@@ -5,7 +5,7 @@ from typing import Annotated, Final
 from fastapi import APIRouter, Query
 from starlette.responses import PlainTextResponse, Response
 
-from api.context import ContextDep
+from api.context import HealthDep
 from api.metrics import MEDIA_TYPE, exposition
 from api.parameters import NoParameters
 from api.problems import problem
@@ -33,7 +33,7 @@ async def livez(_: Annotated[NoParameters, Query()]) -> Response:
     response_class=PlainTextResponse,
     responses={200: _TEXT | {"description": "It does."}, **problems(400, 503)},
 )
-async def readyz(context: ContextDep, _: Annotated[NoParameters, Query()]) -> Response:
+async def readyz(context: HealthDep, _: Annotated[NoParameters, Query()]) -> Response:
     """Answers 503 with the reason before everything is open and while it stops; needs no token."""
     reason = context.unready()
     if reason is not None:
@@ -53,6 +53,6 @@ async def readyz(context: ContextDep, _: Annotated[NoParameters, Query()]) -> Re
         **problems(400, 401),
     },
 )
-async def metrics(context: ContextDep, _: Annotated[NoParameters, Query()]) -> Response:
+async def metrics(context: HealthDep, _: Annotated[NoParameters, Query()]) -> Response:
     """What Prometheus scrapes; `docs/api.md` lists the names."""
     return Response(await exposition(context), media_type=MEDIA_TYPE)

@@ -6,7 +6,7 @@ from fastapi import APIRouter, Query
 from starlette.responses import Response
 
 from api import graph, schemas
-from api.context import ContextDep, FormatDep
+from api.context import FormatDep, HealthDep
 from api.encode import respond
 from api.ingest import flows_as_answered, standing
 from api.pages import Slot, encode_page
@@ -23,12 +23,13 @@ router = APIRouter(prefix="/v1", tags=["ingest"])
     responses=answers(schemas.Ingest, "Counts of records since the process started."),
 )
 async def read_ingest(
-    context: ContextDep, form: FormatDep, asked: Annotated[PagingParameters, Query()]
+    context: HealthDep, form: FormatDep, asked: Annotated[PagingParameters, Query()]
 ) -> Response:
     """Received, accepted, rejected, dropped, stored and quarantined records, each with reasons."""
     slot = Slot(asked.at("ingest"), asked.limit, form)
     now = await standing(context)
-    stored = await context.off_loop(lambda: graph.extent(context.store))
+    store = context.store
+    stored = None if store is None else await context.off_loop(lambda: graph.extent(store))
     bus = now.bus
     head: dict[str, object] = {
         "bus": bus and {"bytes_held": bus.bytes_held, "bytes_allowed": bus.bytes_allowed},

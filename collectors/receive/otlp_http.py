@@ -9,7 +9,6 @@ from typing import Any, Final
 
 import uvicorn
 
-from collectors import otlp_json
 from collectors.http_answers import (
     JSON,
     PROTOBUF,
@@ -28,6 +27,7 @@ from collectors.listen import BACKLOG, Guard, bind, join_address
 from collectors.room import Claim
 from collectors.settings import OtlpHttpSettings
 from collectors.signals import SIGNALS, Signal
+from pipeline.decode import otlp_json
 from pipeline.errors import BusUnavailable, MeshweirError, MessageTooLarge
 
 SOURCE: Final = "otlp_http"

@@ -11,7 +11,7 @@ from typing import Final
 
 from aiokafka.errors import KafkaError
 
-from pipeline.bus.kafka_client import Connection
+from pipeline.bus.kafka_client import Connection, describe
 from pipeline.bus.kafka_consume import Reader
 from pipeline.bus.kafka_lag import Lag
 from pipeline.bus.kafka_produce import Publisher
@@ -70,6 +70,7 @@ class KafkaBus:
         self._watching: asyncio.Task[None] | None = None
         self._eased = asyncio.Event()
         self._paced_seconds = 0.0
+        self._away = ""
 
     @property
     def max_message_bytes(self) -> int:
@@ -213,6 +214,7 @@ class KafkaBus:
             self._lag.ends,
             self._paced_seconds,
             self._reader.lost_messages,
+            self._away,
         )
 
     @property
@@ -255,14 +257,15 @@ class KafkaBus:
                 await self._ask()
             except _FAILURES as error:
                 failed += 1
+                self._away = f"Kafka at {self._connection} does not answer: {describe(error)}"
                 if failed == 1:
-                    log.warning("Kafka at %s does not answer: %s", self._connection, error)
+                    log.warning("%s", self._away)
                 if failed % RENEW_TURNS == 0:
                     await self._lookup.stop()
             else:
                 if failed:
                     log.info("Kafka at %s answers again", self._connection)
-                failed = 0
+                failed, self._away = 0, ""
 
     async def _ask(self) -> None:
         lookup, partitions = self._lookup, self._partitions

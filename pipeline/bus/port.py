@@ -30,6 +30,7 @@ class BusStatus:
         ends: the end of each partition.
         paced_seconds: how long publishers were kept waiting by ``ease``, all of them together.
         lost_messages: messages that retention took before this reader had read them.
+        away: why the other side does not answer just now; empty while it does.
     """
 
     bytes_held: int
@@ -37,6 +38,7 @@ class BusStatus:
     ends: Positions
     paced_seconds: float = 0.0
     lost_messages: int = 0
+    away: str = ""
 
 
 class Bus(Protocol):

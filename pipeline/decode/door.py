@@ -11,16 +11,17 @@ from functools import cache
 from importlib import import_module
 from typing import Final
 
-from pipeline.decode import MODULES
+from pipeline.decode import MODULES, otlp_json
 from pipeline.decode.declaration import Each, Enter
 from pipeline.decode.gate import Gate
 from pipeline.decode.intern import bytes_of, field_1
+from pipeline.decode.json_masking import masked_text
 from pipeline.decode.masking import MaskedKeys
 from pipeline.decode.wire import Format, Walked
 from pipeline.errors import DecodeError, InvalidInput
 from pipeline.model.topics import ENVOY_ALS_FORMAT
 
-__all__ = ["Admission", "MaskedKeys", "admit", "envoy_identifier"]
+__all__ = ["Admission", "MaskedKeys", "admit", "admit_foreign", "envoy_identifier"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +58,24 @@ def admit(format_name: str, body: bytes, masked: MaskedKeys) -> Admission:
     if masked.mask(walked, gate.headers):
         body = walked.buffer.data[: walked.buffer.size].tobytes()
     return Admission(body, records - rejected, rejected, reason)
+
+
+def admit_foreign(format_name: str, body: bytes, masked: MaskedKeys) -> bytes:
+    """A body that somebody else wrote on the bus, as a collector would have: masked, and protobuf.
+
+    OTLP may come as JSON. Formats that are text stay as they are, but for the masked values. Of a
+    format that is not known nothing can be checked or masked.
+
+    Raises:
+        DecodeError: the body is malformed; nothing of it can be taken.
+    """
+    if format_name in otlp_json.REQUESTS and otlp_json.may_be(body):
+        body = otlp_json.to_protobuf(body, otlp_json.REQUESTS[format_name])
+    if format_name not in MODULES:
+        return body
+    if _found_gate(format_name):
+        return admit(format_name, body, masked).body
+    return masked_text(body, masked.names)
 
 
 def envoy_identifier(body: bytes) -> bytes:
@@ -117,9 +136,14 @@ def _must_be_whole(walked: Walked, format_name: str) -> None:
 
 
 @cache
-def _gate(format_name: str) -> Gate:
+def _found_gate(format_name: str) -> Gate | None:
     module = import_module(MODULES[format_name]) if format_name in MODULES else None
     gate = getattr(module, "GATE", None)
-    if not isinstance(gate, Gate):
+    return gate if isinstance(gate, Gate) else None
+
+
+def _gate(format_name: str) -> Gate:
+    gate = _found_gate(format_name)
+    if gate is None:
         raise InvalidInput("format", found=format_name, allowed="a protobuf format")
     return gate

@@ -44,6 +44,11 @@ class MaskedKeys:
         self._names = frozenset(key.lower() for key in keys if key)
         self._compiled = {"": _compiled(self._names)}
 
+    @property
+    def names(self) -> frozenset[str]:
+        """The keys, in lower case."""
+        return self._names
+
     def mask(self, walked: Walked, headers: Mapping[str, str]) -> bool:
         """Overwrite the values of these keys with stars in the walk's buffer; tells if it did.
 

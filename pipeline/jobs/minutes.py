@@ -60,6 +60,7 @@ class MinutesJob:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._homes: Homes | None = None
+        self._homes_moved = 0
         self._costs: dict[int, _Cost] = {}
         self._arrivals: list[tuple[float, int]] = []
         self._forgot_at = 0.0
@@ -95,8 +96,11 @@ class MinutesJob:
         return noticed or recomputed
 
     def _notice(self) -> bool:
-        if self._homes is None:
-            self._homes = Homes()
+        moved = self._store.homes_moved()
+        if self._homes is None or moved != self._homes_moved:
+            # a rewrite left everything from the lowest slice it touched on unnoticed, and homes
+            # are placed in the order of slices: the index begins anew with those below
+            self._homes, self._homes_moved = Homes(), moved
             for number in self._store.noticed():
                 self._place([number])
         slices = self._store.unnoticed()
@@ -104,7 +108,7 @@ class MinutesJob:
             return False
         self._forget()
         self._arrivals.append((time.monotonic(), slices[-1]))
-        self._store.notice(slices, self._place(slices))
+        self._store.notice(slices, self._place(slices), homes_moved=moved)
         return True
 
     def _forget(self) -> None:

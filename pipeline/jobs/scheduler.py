@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from pipeline.errors import Transient
 from pipeline.jobs.job import Job
+from pipeline.jobs.repeated import Repeated
 
 log = logging.getLogger(__name__)
 
@@ -32,19 +33,23 @@ class Scheduler:
                 group.create_task(self._repeat(job), name=job.name)
 
     async def _repeat(self, job: Job) -> None:
+        troubles = Repeated()
         while not self._stopping.is_set():
-            pause = await self._once(job)
+            pause = await self._once(job, troubles)
             if pause:
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(self._stopping.wait(), pause)
 
-    async def _once(self, job: Job) -> float:
+    async def _once(self, job: Job, troubles: Repeated) -> float:
         try:
             more = await job.run()
         except Transient as problem:
-            log.warning("%s: %s; trying again", job.name, problem)
+            if troubles.worth_saying(str(problem)):
+                log.warning("%s: %s; trying again", job.name, problem)
             return max(problem.retry_after, job.cadence)
         except Exception:
             log.exception("%s failed; trying again in %.0f s", job.name, FAILURE_PAUSE)
             return FAILURE_PAUSE
+        if troubles.over():
+            log.info("%s goes on", job.name)
         return 0.0 if more else job.cadence

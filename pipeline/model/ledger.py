@@ -15,7 +15,8 @@ class Outcome(StrEnum):
 
     ``received`` is what senders brought in; each record of it ends in exactly one of ``accepted``
     (on the bus), ``rejected`` (refused with an answer to the sender) or ``dropped`` (lost for the
-    stated reason). ``stored`` and ``quarantined`` follow later, from what was accepted.
+    stated reason). ``stored`` and ``quarantined`` follow later, from what was accepted. What other
+    writers put on the bus passed no door: it counts as received and accepted when it is read.
     """
 
     RECEIVED = "received"
@@ -28,7 +29,10 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True, slots=True, order=True)
 class Flow:
-    """One stream of telemetry: which receiver took it (or ``import``), and which signal it is."""
+    """One stream of telemetry: which receiver took it, and which signal it is.
+
+    A source that is no receiver: ``import``, and ``kafka`` for what others wrote on the bus.
+    """
 
     source: str
     signal: str
@@ -59,6 +63,7 @@ class Ledger:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._flows: defaultdict[Flow, FlowCounts] = defaultdict(FlowCounts)
+        self._overtaken = 0
 
     def count(self, flow: Flow, outcome: Outcome, records: int, *, reason: str = "") -> None:
         """Add records to an outcome, and to its reason when one is given."""
@@ -84,6 +89,16 @@ class Ledger:
                 counts.watermark_ns = max(watermark_ns, counts.watermark_ns or watermark_ns)
             if received_at_ns is not None:
                 counts.received_at_ns = max(received_at_ns, counts.received_at_ns or received_at_ns)
+
+    def count_overtaken(self) -> None:
+        """Add a batch that was given up because the store was another writer's, and read again."""
+        with self._lock:
+            self._overtaken += 1
+
+    @property
+    def overtaken(self) -> int:
+        """Batches given up because the store was another writer's; each was read again."""
+        return self._overtaken
 
     def snapshot(self) -> dict[Flow, FlowCounts]:
         """A copy of all counts."""

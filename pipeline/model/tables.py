@@ -284,7 +284,7 @@ QUARANTINE: Final = Table(
     "quarantine",
     "one message, or one record of a message, that could not be decoded",
     (
-        Column("received_at", "time", "when the collector took it"),
+        Column("received_at", "time", "when the collector took it; when it was read, if untold"),
         Column("topic", "text", "bus topic"),
         Column("partition", "i32", "bus partition"),
         Column("position", "i64", "bus offset"),

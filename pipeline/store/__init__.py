@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from pipeline.store.port import Store, Unit
+from pipeline.store.port import Rewritten, Store, Unit
 from pipeline.store.settings import Backend, StoreSettings
 
-__all__ = ["Backend", "Store", "StoreSettings", "Unit", "open_store"]
+__all__ = ["Backend", "Rewritten", "Store", "StoreSettings", "Unit", "open_store"]
 
 
 def open_store(directory: Path, settings: StoreSettings | None = None) -> Store:

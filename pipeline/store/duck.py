@@ -7,10 +7,12 @@ from pathlib import Path
 import polars as pl
 import pyarrow as pa
 
-from pipeline.model.messages import Partition, Positions
-from pipeline.store import reader, retention, units as analysis
+from pipeline.model.messages import Offsets, Partition, Positions
+from pipeline.model.runs import Run
+from pipeline.store import offsets, reader, retention, units as analysis
 from pipeline.store.connection import connect
-from pipeline.store.port import Unit
+from pipeline.store.port import Rewritten, Unit
+from pipeline.store.rewrite import rewrite
 from pipeline.store.schema import migrate
 from pipeline.store.settings import StoreSettings
 from pipeline.store.writer import Writer, read_positions
@@ -46,12 +48,33 @@ class DuckStore:
             return read_positions(session)
 
     def write(
-        self, batches: Mapping[str, pa.Table], *, expected: Positions, positions: Positions
+        self,
+        batches: Mapping[str, pa.Table],
+        *,
+        expected: Positions,
+        positions: Positions,
+        consumed: Offsets | None = None,
     ) -> int | None:
         """Commit one slice and return its number, or None when there was no raw row to write."""
         return self._writer.write(
-            batches, expected=expected, positions=positions, written_at=self._clock()
+            batches,
+            expected=expected,
+            positions=positions,
+            consumed=consumed,
+            written_at=self._clock(),
         )
+
+    def runs(self, wanted: Sequence[Run]) -> list[Run]:
+        """The recorded runs that meet some of ``wanted``, and all others of their slices."""
+        return offsets.runs(self._database, wanted)
+
+    def rewrite(self, runs: Sequence[Run], batches: Mapping[str, pa.Table]) -> Rewritten:
+        """Put what messages are decoded to in the place of what they were decoded to before."""
+        return rewrite(self._database, runs, batches, written_at=self._clock())
+
+    def homes_moved(self) -> int:
+        """How often a rewrite moved homes."""
+        return analysis.homes_moved(self._database)
 
     def unnoticed(self) -> list[int]:
         """Slices written but not yet looked at by the analysis, oldest first."""
@@ -61,9 +84,11 @@ class DuckStore:
         """Slices the analysis has looked at, oldest first."""
         return analysis.noticed(self._database)
 
-    def notice(self, slices: Sequence[int], links: pl.DataFrame) -> None:
+    def notice(
+        self, slices: Sequence[int], links: pl.DataFrame, *, homes_moved: int | None = None
+    ) -> None:
         """Mark slices as looked at, and dirty them and every home they add rows to."""
-        analysis.notice(self._database, slices, links)
+        analysis.notice(self._database, slices, links, homes_moved=homes_moved)
 
     def dirty(self) -> pl.DataFrame:
         """Units to recompute: columns low, high, cause, rows."""

@@ -6,6 +6,7 @@ The promises, which the contract suite holds every store to:
   together or not at all, and survive ``kill -9`` once it returned. It compares the positions it was
   told to expect inside that transaction, so that a writer that was overtaken writes nothing.
 * ``notice`` and ``replace`` are one transaction each; derived rows are never seen half replaced.
+* ``rewrite`` is one transaction too, and ends where writing the new rows at first would have ended.
 * Readers see a committed state and never wait for a writer.
 
 A *slice* is what one ``write`` committed, numbered upwards. The *home* of a trace is the lowest
@@ -19,7 +20,8 @@ from typing import NamedTuple, Protocol
 import polars as pl
 import pyarrow as pa
 
-from pipeline.model.messages import Partition, Positions
+from pipeline.model.messages import Offsets, Partition, Positions
+from pipeline.model.runs import Run
 
 
 class Unit(NamedTuple):
@@ -27,6 +29,24 @@ class Unit(NamedTuple):
 
     low: int
     high: int
+
+
+class Rewritten(NamedTuple):
+    """What a rewrite did; counts of rows are of raw rows, the others of records.
+
+    Attributes:
+        slice: the slice that holds the rows now; None when there was none to write.
+        rows_before: rows that were taken out.
+        rows: rows that were put in.
+        quarantined_before: records of these messages that were set aside before.
+        quarantined: records of these messages that are set aside now.
+    """
+
+    slice: int | None
+    rows_before: int
+    rows: int
+    quarantined_before: int
+    quarantined: int
 
 
 class Store(Protocol):
@@ -44,26 +64,58 @@ class Store(Protocol):
         *,
         expected: Positions,
         positions: Positions,
+        consumed: Offsets | None = None,
     ) -> int | None:
         """Commit one slice and return its number, or None when there was no raw row to write.
 
         ``batches`` maps table names (raw, interned, ``quarantine``) to rows without ``slice``.
         Interned rows that are already stored are left alone. ``positions`` are stored even when
-        there are no rows.
+        there are no rows. ``consumed`` says which messages the rows were made from, for a later
+        ``rewrite``; without it, those by which the positions moved.
 
         Raises:
             StoreBusy: the stored positions are not ``expected``, or another writer was faster;
                 nothing was written.
         """
 
+    def runs(self, wanted: Sequence[Run]) -> list[Run]:
+        """The recorded runs that meet some of ``wanted``, and all others of their slices.
+
+        Ascending by partition; ``pipeline.model.runs.divided`` says what they mean for a run.
+        """
+
+    def rewrite(self, runs: Sequence[Run], batches: Mapping[str, pa.Table]) -> Rewritten:
+        """Put what messages are decoded to in the place of what they were decoded to before.
+
+        ``runs`` are all runs of one slice: its raw rows are replaced under its number. Or they are
+        of no slice (``slice`` None or NEVER), or of messages that are in quarantine as a whole:
+        then the rows become a new slice. What is set aside of these messages is replaced by the
+        rows of ``quarantine`` in ``batches``. Positions do not move. One transaction; what it
+        makes stale is dirty or unnoticed afterwards.
+
+        Raises:
+            InvalidInput: retention took the slice, and what it summed to is final.
+            StoreBusy: another writer was faster, or the runs are no longer as ``runs`` told;
+                nothing was written.
+        """
+
+    def homes_moved(self) -> int:
+        """How often a rewrite moved homes: an index of them that is older must be built anew."""
+
     def unnoticed(self) -> list[int]:
         """Slices written but not yet looked at by the analysis, oldest first."""
 
-    def notice(self, slices: Sequence[int], links: pl.DataFrame) -> None:
+    def notice(
+        self, slices: Sequence[int], links: pl.DataFrame, *, homes_moved: int | None = None
+    ) -> None:
         """Mark slices as looked at, and dirty them and every home they add rows to.
 
         ``links`` has columns ``home`` and ``slice`` (i64): slice ``slice`` (a noticed one) holds
-        rows of traces whose home is ``home``; home < slice.
+        rows of traces whose home is ``home``; home < slice. ``homes_moved`` is what the method of
+        that name told before the rows were looked at.
+
+        Raises:
+            StoreBusy: a rewrite moved homes since; nothing was noticed.
         """
 
     def dirty(self) -> pl.DataFrame:

@@ -2,12 +2,14 @@
 
 A trace leaves whole. When the raw rows of its home go, its rows in younger slices go too, so that
 no kept slice holds half a trace whose other half is gone. Only clean units leave, oldest first, and
-their derived rows stay until these are past their own, longer age.
+their derived rows stay until these are past their own, longer age. A slice that left, or that lost
+the rows of a trace that left, cannot be replayed: its numbers are final.
 """
 
 from typing import Final
 
 from pipeline.model.tables import ACCESS_LOGS, EDGE_MINUTES, NODE_MINUTES, QUARANTINE, RAW, SPANS
+from pipeline.store import offsets
 from pipeline.store.connection import CATALOG, Database, Session
 from pipeline.store.settings import Backend, StoreSettings
 
@@ -57,6 +59,7 @@ def retire(database: Database, settings: StoreSettings, *, now: int) -> dict[str
         rows[QUARANTINE.name] = _retire_quarantine(
             session, before=age, keep=settings.quarantine_rows
         )
+        offsets.forget_empty(session)
     if database.backend is Backend.DUCKLAKE:
         _tidy_lake(database, before=_past(now, SNAPSHOT_AGE_SECONDS))
     return {name: count for name, count in rows.items() if count}
@@ -87,6 +90,7 @@ def _retire_raw(session: Session, *, before: int) -> dict[str, int]:
         + torn.get(table.name, 0)
         for table in RAW
     }
+    offsets.finish(session, last)
     for forgotten in ("slices WHERE slice", "slice_links WHERE home", "units WHERE high"):
         session.run(f"DELETE FROM {forgotten} <= $last", leaving)  # noqa: S608
     return rows

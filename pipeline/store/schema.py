@@ -23,6 +23,18 @@ from pipeline.model.tables import (
 from pipeline.store.connection import CATALOG, Database, Session
 from pipeline.store.settings import Backend
 
+SLICE_OFFSETS: Final = Table(
+    "slice_offsets",
+    "a run of messages that one store commit was made from",
+    (
+        Column("slice", "i64", "that commit's; null: they gave no raw row; 0: past their age"),
+        Column("topic", "text", "bus topic"),
+        Column("partition", "i32", "bus partition"),
+        Column("first_offset", "i64", "offset of the first message"),
+        Column("next_offset", "i64", "offset after the last message"),
+    ),
+)
+
 BOOKKEEPING: Final = (
     Table(
         "bus_positions",
@@ -37,7 +49,7 @@ BOOKKEEPING: Final = (
         "counters",
         "one number that every writer changes, so that two of them cannot both succeed",
         (
-            Column("name", "text", "what is counted"),
+            Column("name", "text", "`slice`, or `homes`: how often a rewrite moved homes"),
             Column("value", "i64", "the last number given out"),
         ),
     ),
@@ -75,6 +87,7 @@ BOOKKEEPING: Final = (
             Column("high", "i64", "last slice"),
         ),
     ),
+    SLICE_OFFSETS,
 )
 """The store's own tables; they never leave this package."""
 
@@ -119,7 +132,18 @@ def _everything(backend: Backend) -> list[str]:
     made = [create_table(table, backend) for table in tables()]
     options = [f"CALL {CATALOG}.set_option('parquet_compression', 'zstd')"]
     lake = options if backend is Backend.DUCKLAKE else []
-    return [*lake, *made, "INSERT INTO counters VALUES ('slice', 0)", *views()]
+    counters = "INSERT INTO counters VALUES ('slice', 0), ('homes', 0)"
+    return [*lake, *made, counters, *views()]
+
+
+def _slice_offsets(backend: Backend) -> list[str]:
+    """What an older store was made from is not known by slice: it can be replayed no more."""
+    final = 'SELECT 0, topic, "partition", 0, next_offset FROM bus_positions WHERE next_offset > 0'
+    return [
+        create_table(SLICE_OFFSETS, backend),
+        f"INSERT INTO slice_offsets {final}",
+        "INSERT INTO counters VALUES ('homes', 0)",
+    ]
 
 
 def views() -> list[str]:
@@ -131,7 +155,10 @@ def views() -> list[str]:
     ]
 
 
-MIGRATIONS: Final = (Migration(1, "make every table", _everything),)
+MIGRATIONS: Final = (
+    Migration(1, "make every table", _everything),
+    Migration(2, "know what each slice was made from", _slice_offsets),
+)
 """All steps, in order. The first makes a store as it is today; a later one mends an older store."""
 
 

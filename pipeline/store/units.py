@@ -61,7 +61,20 @@ def noticed(database: Database) -> list[int]:
         return _numbers(session, "SELECT slice FROM slices WHERE noticed ORDER BY slice")
 
 
-def notice(database: Database, slices: Sequence[int], links: pl.DataFrame) -> None:
+def homes_moved(database: Database) -> int:
+    """See ``Store.homes_moved``."""
+    with database.session() as session:
+        return _homes_moved(session)
+
+
+def _homes_moved(session: Session) -> int:
+    ((times,),) = session.rows("SELECT value FROM counters WHERE name = 'homes'")
+    return int(times)
+
+
+def notice(
+    database: Database, slices: Sequence[int], links: pl.DataFrame, *, homes_moved: int | None
+) -> None:
     """See ``Store.notice``."""
     if not slices:
         return
@@ -74,6 +87,8 @@ def notice(database: Database, slices: Sequence[int], links: pl.DataFrame) -> No
             "links", found="other links", allowed="home < slice, and slice one of those noticed"
         )
     with database.transaction() as session:
+        if homes_moved is not None and homes_moved != _homes_moved(session):
+            raise StoreBusy("slices were rewritten meanwhile; look at them again", retry_after=0.0)
         for forget in ("slice_links WHERE slice", "dirty_slices WHERE cause"):
             session.run(f"DELETE FROM {forget} IN (SELECT unnest($slices::BIGINT[]))", seen)  # noqa: S608
         session.run(

@@ -7,9 +7,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.errors import InvalidInput, StoreBusy
-from pipeline.model.messages import Partition, Positions
+from pipeline.model.messages import OffsetRange, Offsets, Partition, Positions
 from pipeline.model.tables import ACCESS_LOGS, INTERNED, QUARANTINE, RAW, SPANS, Table
 from pipeline.store.connection import Database, Session
+from pipeline.store.offsets import record
 
 MAX_KNOWN: Final = 1_000_000
 """Interned ids remembered per process; past it the memory is emptied and fills again."""
@@ -30,19 +31,18 @@ class Writer:
         *,
         expected: Positions,
         positions: Positions,
+        consumed: Offsets | None = None,
         written_at: int,
     ) -> int | None:
         """Commit one slice; see ``Store.write``. ``written_at`` is Unix nanoseconds."""
-        unknown = sorted(batches.keys() - {table.name for table in (*RAW, *INTERNED, QUARANTINE)})
-        if unknown:
-            allowed = "raw and interned tables, and quarantine"
-            raise InvalidInput("batches", found=", ".join(unknown), allowed=allowed)
+        check_names(batches)
         fresh = {table.name: self._fresh(table, batches.get(table.name)) for table in INTERNED}
         with self._database.transaction() as session:
             _advance(session, expected, positions)
-            number = _insert_raw(session, batches, written_at)
+            number = _insert_slice(session, raw_rows(batches), written_at)
+            record(session, number, _moved(expected, positions) if consumed is None else consumed)
             for table in INTERNED:
-                _insert_absent(session, table, fresh[table.name])
+                insert_absent(session, table, fresh[table.name])
             if QUARANTINE.name in batches and batches[QUARANTINE.name].num_rows:
                 session.insert(QUARANTINE.name, batches[QUARANTINE.name])
         for table in INTERNED:
@@ -94,17 +94,53 @@ def _advance(session: Session, expected: Positions, positions: Positions) -> Non
 _FORGET_POSITION = 'DELETE FROM bus_positions WHERE topic = $topic AND "partition" = $number'
 
 
-def _insert_raw(session: Session, batches: Mapping[str, pa.Table], written_at: int) -> int | None:
-    """Append the raw rows as a new slice; None when there are none."""
-    raw = {t.name: batches[t.name] for t in RAW if t.name in batches and batches[t.name].num_rows}
-    if not raw:
-        return None
-    # read and changed in the transaction: of two processes that write at once, one must fail
+def check_names(batches: Mapping[str, pa.Table]) -> None:
+    """Refuse batches of tables that cannot be written; raises InvalidInput."""
+    unknown = sorted(batches.keys() - {table.name for table in (*RAW, *INTERNED, QUARANTINE)})
+    if unknown:
+        allowed = "raw and interned tables, and quarantine"
+        raise InvalidInput("batches", found=", ".join(unknown), allowed=allowed)
+
+
+def _moved(expected: Positions, positions: Positions) -> dict[Partition, OffsetRange]:
+    """What was consumed when positions moved."""
+    return {
+        partition: OffsetRange(expected.get(partition, 0), until)
+        for partition, until in positions.items()
+        if until > expected.get(partition, 0)
+    }
+
+
+def raw_rows(batches: Mapping[str, pa.Table]) -> dict[str, pa.Table]:
+    """The raw tables among batches that have rows."""
+    return {t.name: batches[t.name] for t in RAW if t.name in batches and batches[t.name].num_rows}
+
+
+def take_number(session: Session) -> int:
+    """The next number of a slice.
+
+    Read and changed in the transaction: of two processes that write at once, one must fail.
+    """
     ((last,),) = session.rows("SELECT value FROM counters WHERE name = 'slice'")
     number = int(last) + 1
     session.run("UPDATE counters SET value = $number WHERE name = 'slice'", {"number": number})
-    for name, rows in raw.items():
-        session.insert(name, _sorted(name, rows), slice_number=number)
+    return number
+
+
+def _insert_slice(session: Session, raw: Mapping[str, pa.Table], written_at: int) -> int | None:
+    """Append the raw rows as a new slice; None when there are none."""
+    if not raw:
+        return None
+    number = take_number(session)
+    insert_slice(session, number, raw, written_at)
+    return number
+
+
+def insert_slice(
+    session: Session, number: int, raw: Mapping[str, pa.Table], written_at: int
+) -> None:
+    """Append the raw rows of a new slice."""
+    insert_raw(session, number, raw)
     session.run(
         "INSERT INTO slices VALUES ($number, make_timestamp_ns($now), $rows, false)",
         {
@@ -113,7 +149,12 @@ def _insert_raw(session: Session, batches: Mapping[str, pa.Table], written_at: i
             "rows": sum(rows.num_rows for rows in raw.values()),
         },
     )
-    return number
+
+
+def insert_raw(session: Session, number: int, raw: Mapping[str, pa.Table]) -> None:
+    """Append raw rows under the number of a slice."""
+    for name, rows in raw.items():
+        session.insert(name, _sorted(name, rows), slice_number=number)
 
 
 def _sorted(name: str, rows: pa.Table) -> pa.Table:
@@ -122,7 +163,7 @@ def _sorted(name: str, rows: pa.Table) -> pa.Table:
     return rows if key is None else rows.take(pc.sort_indices(rows, [(key, "ascending")]))
 
 
-def _insert_absent(session: Session, table: Table, rows: pa.Table) -> None:
+def insert_absent(session: Session, table: Table, rows: pa.Table) -> None:
     """Append interned rows whose id is not stored yet."""
     if rows.num_rows == 0:
         return

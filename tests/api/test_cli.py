@@ -84,8 +84,23 @@ def test_help_lists_the_commands_that_there_are(capsys):
         cli.main(["--help"])
     assert ended.value.code == 0
     text = capsys.readouterr().out
-    assert all(f"\n    {name} " in text for name in ("up", "import", "graph", "demo"))
-    assert not re.search(r"^ +(collect|process|serve) ", text, re.MULTILINE)
+    names = ("up", "collect", "process", "serve", "import", "graph", "demo")
+    assert all(f"\n    {name} " in text for name in names)
+
+
+def test_help_shows_a_commands_own_defaults_and_only_what_concerns_it(capsys):
+    for command, address, flags, others in (
+        ("up", "127.0.0.1:8080", {"--bus-max-bytes", "--kafka", "--store-threads"}, {"--url"}),
+        ("collect", "127.0.0.1:8081", {"--otlp-grpc-address", "--kafka"}, {"--data", "--bus-"}),
+        ("process", "127.0.0.1:8082", {"--ingest-batch-bytes", "--store-threads"}, {"--otlp-"}),
+        ("serve", "127.0.0.1:8080", {"--api-cache-bytes", "--kafka"}, {"--otlp-", "--ingest-"}),
+    ):
+        with pytest.raises(SystemExit):
+            cli.main([command, "--help"])
+        text = capsys.readouterr().out
+        assert f"MESHWEIR_API_ADDRESS; {address}]" in " ".join(text.split()), command
+        assert all(f"  {flag} " in text for flag in flags), command
+        assert not any(flag in text for flag in others), command
 
 
 def test_the_flags_that_scripts_rely_on_are_there(capsys):
@@ -118,6 +133,12 @@ def test_the_flags_that_scripts_rely_on_are_there(capsys):
         (["up", "--api-adress", "x"], "did you mean --api-address?"),
         (["up", "--store-threads", "many"], "--store-threads"),
         (["up", "--config", "/nowhere.yaml"], "--config"),
+        (["collect"], "--kafka"),
+        (["process"], "without Kafka run everything in one process: meshweir up"),
+        (["process", "--data", "x"], "--kafka"),
+        (["collect", "--kafka", "x:1", "--data", "y"], "unknown argument --data"),
+        (["serve", "--otlp-grpc-address", "x:1"], "unknown argument --otlp-grpc-address"),
+        (["import", "x", "--kafka", "x:1"], "a store that Kafka does not feed"),
     ],
 )
 def test_wrong_usage_ends_with_2_and_a_hint_on_stderr(capsys, arguments, hint):

@@ -1,11 +1,16 @@
 """One configuration: flags before environment before file before defaults."""
 
 import re
+from pathlib import Path
 
 import pytest
 
 from api.settings import Settings, declared, load, misspelt
 from pipeline.errors import InvalidInput
+
+ROOT = Path(__file__).parents[2]
+WRONG = ROOT / "tests/api/wrong_settings"
+EXAMPLE = ROOT / "docs/meshweir.yaml"
 
 
 @pytest.fixture
@@ -63,7 +68,8 @@ def test_the_keys_that_scripts_rely_on_are_there():
 
 
 def test_only_secrets_have_no_flag():
-    assert {one.key for one in declared() if one.flag is None} == {"api_token", "intake_token"}
+    secrets = {"api_token", "intake_token", "kafka_sasl_password"}
+    assert {one.key for one in declared() if one.flag is None} == secrets
 
 
 @pytest.mark.parametrize("number", ["2", " 2 "])
@@ -82,27 +88,55 @@ def test_an_empty_value_turns_off_what_can_be_off():
     assert held.collectors.otlp_http.address is None
 
 
-@pytest.mark.parametrize(
-    ("text", "said"),
-    [
-        ("api_adress: x", "did you mean api_address"),
-        ("apii: {address: x}", "one of"),
-        ("api: 3", "one of"),
-        ("store: {threads: many}", "store_threads: found 'many'"),
-        ("store: {threads: 0}", "greater than or equal to 1"),
-        ("data: a\ndata: b", "data is given twice"),
-        ("api_address: 127.0.0.1:0\napi: {address: '127.0.0.1:0'}", "each key only once"),
-        ("- a list", "a mapping"),
-        ("{", "YAML"),
-        ("api_address: nowhere", "HOST:PORT"),
-        ("log_level: loud", "'debug', 'info', 'warning' or 'error'"),
-    ],
-)
-def test_a_wrong_file_is_refused_with_its_name_the_key_and_what_is_allowed(written, text, said):
-    file = written(text)
+@pytest.mark.parametrize("file", sorted(WRONG.glob("*.yaml")), ids=lambda file: file.stem)
+def test_a_wrong_file_is_refused_with_its_name_the_key_and_what_is_allowed(file):
+    """The first line of each file is a comment: what must be said of it."""
+    said = file.read_text().partition("\n")[0].removeprefix("# ")
     with pytest.raises(InvalidInput, match=re.escape(said)) as refusal:
         load(flags={}, environment={}, file=file)
     assert file.name in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "kafka: 'one:9092,two:9092'\nkafka_partitions: 3",
+        "kafka: [one:9092, two:9092]\nkafka_partitions: 3",
+        "kafka: {bootstrap_servers: [one:9092, two:9092], partitions: 3}",
+        "kafka_bootstrap_servers: 'one:9092,two:9092'\nkafka_partitions: 3",
+    ],
+)
+def test_kafka_is_where_kafka_answers_or_a_section(written, text):
+    held = load(flags={}, environment={}, file=written(text))
+    assert held.kafka.bootstrap_servers == ("one:9092", "two:9092")
+    assert held.kafka.partitions == 3
+
+
+def test_flag_and_variable_of_the_brokers_have_the_short_name():
+    held = load(flags={"kafka": "one:1"}, environment={"MESHWEIR_KAFKA": "two:2"})
+    assert held.kafka.bootstrap_servers == ("one:1",)
+    held = load(flags={}, environment={"MESHWEIR_KAFKA": "two:2, three:3"})
+    assert held.kafka.bootstrap_servers == ("two:2", "three:3")
+    (named,) = [one for one in declared() if one.key == "kafka"]
+    assert (named.flag, named.variable) == ("--kafka", "MESHWEIR_KAFKA")
+
+
+def test_an_empty_flag_turns_kafka_off_again(written):
+    held = load(flags={"kafka": ""}, environment={}, file=written("kafka: one:9092"))
+    assert held.kafka.bootstrap_servers == ()
+
+
+def test_the_example_that_is_documented_is_right_and_says_something():
+    held = load(flags={}, environment={}, file=EXAMPLE)
+    assert held != Settings()
+    assert held.kafka.bootstrap_servers
+
+
+def test_a_commands_own_default_goes_before_the_general_one_only(written):
+    own = {"api_address": "127.0.0.1:8081"}
+    assert load(flags={}, environment={}, defaults=own).api.address == "127.0.0.1:8081"
+    file = written("api_address: 127.0.0.1:1")
+    assert load(flags={}, environment={}, file=file, defaults=own).api.address == "127.0.0.1:1"
 
 
 def test_a_file_that_is_not_there_is_refused(tmp_path):
@@ -152,6 +186,16 @@ def test_a_token_and_its_file_are_refused_together(tmp_path):
 def test_a_secret_is_not_shown():
     held = load(flags={}, environment={"MESHWEIR_API_TOKEN": "hush-hush"})
     assert "hush-hush" not in repr(held)
+    environment = {
+        "MESHWEIR_KAFKA_SASL_MECHANISM": "PLAIN",
+        "MESHWEIR_KAFKA_SASL_USERNAME": "somebody",
+        "MESHWEIR_KAFKA_SASL_PASSWORD": "hush-hush",
+    }
+    assert "hush-hush" not in repr(load(flags={}, environment=environment))
+    del environment["MESHWEIR_KAFKA_SASL_USERNAME"]
+    with pytest.raises(InvalidInput, match="kafka_sasl_username") as refusal:
+        load(flags={}, environment=environment)
+    assert "hush-hush" not in str(refusal.value)
 
 
 def test_a_misspelt_variable_is_noticed_and_others_are_left_alone():

@@ -3,12 +3,10 @@
 import io
 
 import pytest
-from google.protobuf.message import DecodeError as ProtobufError
-from hypothesis import given, strategies as st
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
-from collectors.formats import LOGS, METRICS, TRACES
-from collectors.otlp_cut import REQUESTS, groups, smaller
+from collectors.formats import LOGS, TRACES
+from collectors.otlp_cut import groups, smaller
 from pipeline.errors import DecodeError, MessageTooLarge
 
 
@@ -64,7 +62,7 @@ def test_large_requests_are_cut_between_records() -> None:
     spans = []
     for part in parts:
         (group,) = part.resource_spans
-        assert part.ByteSize() < 1400
+        assert part.ByteSize() <= 1000
         assert group.schema_url == "https://example.com/1"
         assert group.scope_spans[0].scope.name == "lib"
         name = group.resource.attributes[0].value.string_value
@@ -76,13 +74,5 @@ def test_small_requests_stay_as_they_are() -> None:
     assert list(smaller(LOGS, b"anything", size=100)) == [b"anything"]
 
 
-@given(st.sampled_from([TRACES, METRICS, LOGS]), st.binary(min_size=9, max_size=100))
-def test_any_bytes_are_answered(name: str, data: bytes) -> None:
-    try:
-        parts = list(smaller(name, data, size=8))
-    except DecodeError:
-        with pytest.raises(ProtobufError):
-            REQUESTS[name].FromString(data)
-    else:
-        for part in parts:
-            REQUESTS[name].FromString(part)
+def test_other_formats_are_given_as_they_are() -> None:
+    assert list(smaller("zipkin_json", b"[{}, {}]", size=3)) == [b"[{}, {}]"]

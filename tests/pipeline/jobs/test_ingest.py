@@ -2,51 +2,20 @@
 
 import asyncio
 import base64
+import logging
 
-import pytest
-
-from pipeline.bus.embedded import EmbeddedBus
+from pipeline.decode import DECODERS
+from pipeline.errors import PartitionsMoved, StoreBusy
+from pipeline.jobs import decoding
 from pipeline.jobs.ingest import IngestJob
 from pipeline.model.ledger import Flow, Ledger, Outcome
-from pipeline.model.topics import OTLP_SPANS, RAW_TELEMETRY
-from pipeline.store import open_store
+from pipeline.model.messages import Partition
+from pipeline.model.topics import OTLP_LOGS, OTLP_SPANS, RAW_TELEMETRY
 from tests.collectors.payloads import traces
+from tests.pipeline.jobs.ingesting import ingested, published, settle, told
 
 SPANS = Flow("otlp_http", "spans")
-
-
-@pytest.fixture
-def store(tmp_path):
-    opened = open_store(tmp_path / "store")
-    yield opened
-    opened.close()
-
-
-def ingested(tmp_path, store, *messages):
-    """Publish messages of (topic, bytes, headers) and ingest them; the ledger."""
-    ledger = Ledger()
-
-    async def run():
-        bus = EmbeddedBus(tmp_path / "bus")
-        await bus.start()
-        for topic, value, headers in messages:
-            await bus.publish(topic, value, headers)
-        job = IngestJob(bus, store, ledger)
-        while await job.run():
-            pass
-        await bus.stop()
-
-    asyncio.run(run())
-    return ledger.snapshot()
-
-
-def told(records, rejected=0):
-    return {
-        "source": "otlp_http",
-        "records": str(records),
-        "rejected": str(rejected),
-        "received_at": "1790000000000000000",
-    }
+KAFKA = Flow("kafka", "spans")
 
 
 def test_good_records_are_stored_and_counted(tmp_path, store):
@@ -63,12 +32,6 @@ def test_what_was_rejected_at_the_door_is_not_counted_as_quarantined_again(tmp_p
     assert counts.outcomes == {Outcome.STORED: 3}
     assert store.ask("pair_spans", slices=[1]).height == 3
     assert store.ask("quarantine", limit=9)["records"].to_list() == [1]
-
-
-def test_messages_of_others_need_no_headers(tmp_path, store):
-    body = traces(2, wrong_ids=1).SerializeToString()
-    flows = ingested(tmp_path, store, (OTLP_SPANS, body, {}))
-    assert flows[Flow("kafka", "spans")].outcomes[Outcome.QUARANTINED] == 1
 
 
 def test_a_message_that_is_no_protobuf_is_set_aside_whole_and_the_rest_goes_in(tmp_path, store):
@@ -94,3 +57,96 @@ def test_a_second_process_goes_on_where_the_first_stopped(tmp_path, store):
     flows = ingested(tmp_path, store, (OTLP_SPANS, body, told(2)))
     assert flows[SPANS].outcomes == {Outcome.STORED: 2}
     assert sorted(store.positions().values()) == [2]
+
+
+def test_other_partitions_are_read_from_where_the_store_stands_at_once(tmp_path, store, caplog):
+    async def run():
+        body = traces(2).SerializeToString()
+        async with published(tmp_path, (OTLP_SPANS, body, told(2))) as bus:
+            job = IngestJob(bus, store, Ledger())
+            await settle(job)
+            # another worker had the partition for a while, and now it is ours again
+            await bus.publish(OTLP_SPANS, body, told(2))
+            await settle(IngestJob(bus, store, Ledger()))
+            await bus.publish(OTLP_SPANS, body, told(2))
+            bus.troubles.append(PartitionsMoved("otlp_spans/0 is this reader's"))
+            assert await job.run(), "to be run again without a pause"
+            await settle(job)
+
+    with caplog.at_level(logging.INFO):
+        asyncio.run(run())
+    assert store.positions() == {Partition(OTLP_SPANS): 3}
+    assert store.ask("pair_spans", slices=[1, 2, 3]).height == 6
+    assert {record.levelname for record in caplog.records if "ingest" in record.name} == {"INFO"}
+
+
+def test_a_worker_that_was_overtaken_writes_nothing_and_goes_on_from_the_store(tmp_path, store):
+    ledger = Ledger()
+
+    async def run():
+        body = traces(2).SerializeToString()
+        async with published(tmp_path, (OTLP_SPANS, body, told(2))) as bus:
+            slow = IngestJob(bus, store, ledger)
+            await settle(slow)
+            await bus.publish(OTLP_SPANS, body, told(2))
+            await settle(IngestJob(bus, store, Ledger()))
+            await bus.publish(OTLP_SPANS, body, told(2))
+            assert not await slow.run()
+            await settle(slow)
+
+    asyncio.run(run())
+    assert ledger.overtaken == 1
+    assert ledger.snapshot()[SPANS].outcomes == {Outcome.STORED: 4}
+    assert store.ask("pair_spans", slices=[1, 2, 3]).height == 6
+
+
+def test_only_partitions_of_the_batch_are_compared(tmp_path, store):
+    async def run():
+        ours = traces(2).SerializeToString()
+        async with published(tmp_path, (OTLP_SPANS, ours, told(2))) as bus:
+            job = IngestJob(bus, store, Ledger())
+            await settle(job)
+            # another worker moves a partition that this one does not read
+            store.write({}, expected={}, positions={Partition(OTLP_LOGS, 3): 7})
+            await bus.publish(OTLP_SPANS, ours, told(2))
+            await settle(job)
+
+    asyncio.run(run())
+    assert store.positions() == {Partition(OTLP_SPANS): 2, Partition(OTLP_LOGS, 3): 7}
+
+
+def test_that_others_were_faster_is_logged_once_in_a_while(tmp_path, store, caplog):
+    ledger = Ledger()
+
+    async def run():
+        busy = [StoreBusy("another writer was faster") for _ in range(5)]
+        async with published(tmp_path, troubles=busy) as bus:
+            job = IngestJob(bus, store, ledger)
+            for _ in range(5):
+                assert not await job.run()
+
+    asyncio.run(run())
+    assert ledger.overtaken == 5
+    assert sum("another writer was faster" in text for text in caplog.messages) == 1
+
+
+def test_a_decoder_that_fails_costs_the_one_message(tmp_path, store, monkeypatch, caplog):
+    true_decoder = DECODERS["otlp_traces"]
+
+    def brittle(values):
+        if b"poison" in b"".join(values):
+            raise ZeroDivisionError("nobody foresaw this")
+        return true_decoder(values)
+
+    monkeypatch.setattr(decoding, "DECODERS", {"otlp_traces": brittle})
+    monkeypatch.setattr(decoding, "_told", set())
+    good = (OTLP_SPANS, traces(2).SerializeToString(), told(2))
+    poison = (OTLP_SPANS, b"poison", told(3))
+    counts = ingested(tmp_path, store, good, poison, good, good, poison)[SPANS]
+    assert counts.outcomes == {Outcome.STORED: 6, Outcome.QUARANTINED: 6}
+    assert counts.reasons == {(Outcome.QUARANTINED, "decoder failed: ZeroDivisionError"): 6}
+    rows = store.ask("quarantine", limit=9)
+    assert sorted(rows["position"]) == [1, 4]
+    (told_once,) = [record for record in caplog.records if "decoder failed" in record.message]
+    assert "nobody foresaw this" in str(told_once.exc_info)
+    assert store.positions() == {Partition(OTLP_SPANS): 5}

@@ -5,9 +5,12 @@ from pathlib import Path
 import pytest
 
 from pipeline.errors import StoreIncompatible
+from pipeline.model.messages import Partition
+from pipeline.model.runs import FINAL, Run
 from pipeline.model.tables import DUCKDB, RAW
 from pipeline.store import StoreSettings, open_store, schema
 from pipeline.store.connection import CATALOG, Database, connect
+from tests.pipeline.store.rows import spans
 
 COLUMNS = """
 SELECT table_name, column_name, data_type FROM duckdb_columns()
@@ -52,9 +55,11 @@ def test_an_older_store_goes_through_the_steps_it_has_not_seen(
 ) -> None:
     open_store(tmp_path).close()
     count_on = "UPDATE counters SET value = value + 1 WHERE name = 'mended'"
+    newest = schema.MIGRATIONS[-1].number
+    begin = "INSERT INTO counters VALUES ('mended', 1)"
     steps = (
-        schema.Migration(2, "count", lambda _: ["INSERT INTO counters VALUES ('mended', 1)"]),
-        schema.Migration(3, "count on", lambda _: [count_on]),
+        schema.Migration(newest + 1, "count", lambda _: [begin]),
+        schema.Migration(newest + 2, "count on", lambda _: [count_on]),
     )
     monkeypatch.setattr(schema, "MIGRATIONS", (*schema.MIGRATIONS, *steps))
     for _ in range(2):
@@ -64,14 +69,38 @@ def test_an_older_store_goes_through_the_steps_it_has_not_seen(
         assert session.rows("SELECT value FROM counters WHERE name = 'mended'") == [(2,)]
         versions = session.rows("SELECT version, name FROM schema_migrations ORDER BY version")
     database.close()
-    assert versions == [(1, "make every table"), (2, "count"), (3, "count on")]
+    assert versions[-2:] == [(newest + 1, "count"), (newest + 2, "count on")]
+
+
+def test_what_a_store_of_version_1_was_made_from_is_final(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    part = Partition("otlp_spans", 3)
+    with monkeypatch.context() as before:
+        before.setattr(schema, "MIGRATIONS", schema.MIGRATIONS[:1])
+        store = open_store(tmp_path)
+        store.write({"spans": spans([1])}, expected={}, positions={part: 7})
+        store.close()
+    database = connect(tmp_path, StoreSettings())
+    with database.transaction() as session:
+        session.run("DROP TABLE slice_offsets")
+        session.run("DELETE FROM counters WHERE name = 'homes'")
+    database.close()
+    store = open_store(tmp_path)
+    assert store.runs([Run(part, 0, 100)]) == [Run(part, 0, 7, FINAL)]
+    assert (store.homes_moved(), store.positions()) == (0, {part: 7})
+    store.write({"spans": spans([2])}, expected={part: 7}, positions={part: 9})
+    assert store.runs([Run(part, 8, 9)]) == [Run(part, 7, 9, 2)]
+    store.close()
 
 
 def test_a_step_that_fails_leaves_the_store_as_it_was(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     open_store(tmp_path).close()
-    broken = schema.Migration(2, "drop what is there", lambda _: ["DROP TABLE slices", "no sql"])
+    number = schema.MIGRATIONS[-1].number + 1
+    statements = ["DROP TABLE slices", "no sql"]
+    broken = schema.Migration(number, "drop what is there", lambda _: statements)
     with monkeypatch.context() as once:
         once.setattr(schema, "MIGRATIONS", (*schema.MIGRATIONS, broken))
         with pytest.raises(Exception, match="syntax error"):

@@ -1,14 +1,12 @@
-"""``meshweir up``: everything in one process, until it is told to stop."""
+"""The life of a process: until all is there, until it is asked to stop, until all is closed."""
 
 import asyncio
 import logging
 import os
 import signal
 from collections.abc import Mapping
+from contextlib import AbstractAsyncContextManager, suppress
 from typing import Final, TextIO
-
-from api.process import everything
-from api.settings import Settings
 
 log = logging.getLogger(__name__)
 
@@ -27,7 +25,6 @@ class Stop:
     def __init__(self) -> None:
         self.code = 0
         self._asked = asyncio.Event()
-        self._starting: asyncio.Task[None] | None = None
 
     def listen(self) -> None:
         """Take over SIGINT and SIGTERM."""
@@ -49,8 +46,12 @@ class Stop:
         await self._asked.wait()
 
 
-async def up(settings: Settings, out: TextIO) -> int:
-    """Run everything; one line per listener goes to ``out`` once all is ready.
+async def live(process: AbstractAsyncContextManager[Mapping[str, str]], out: TextIO) -> int:
+    """Run a process until it is told to stop.
+
+    Args:
+        process: opens and closes its parts; gives each listener's name and address.
+        out: gets one line per listener, once all listen.
 
     Returns:
         The exit code: 0 after SIGTERM, 130 after Ctrl-C.
@@ -58,20 +59,25 @@ async def up(settings: Settings, out: TextIO) -> int:
     Raises:
         MeshweirError: something cannot be opened or listened on.
     """
-    stop = Stop()
+    stop, started = Stop(), asyncio.Event()
     stop.listen()
-    running = asyncio.create_task(_run(settings, stop, out))
+
+    async def work() -> None:
+        async with process as addresses:
+            started.set()
+            announce(addresses, out)
+            await stop.wait()
+
+    working = asyncio.create_task(work())
     asked = asyncio.create_task(stop.wait())
-    await asyncio.wait({running, asked}, return_when=asyncio.FIRST_COMPLETED)
+    await asyncio.wait({working, asked}, return_when=asyncio.FIRST_COMPLETED)
     asked.cancel()
-    await running
+    if not started.is_set():
+        # it may wait long for another process, such as a database
+        working.cancel()
+    with suppress(asyncio.CancelledError):
+        await working
     return stop.code
-
-
-async def _run(settings: Settings, stop: Stop, out: TextIO) -> None:
-    async with everything(settings) as addresses:
-        announce(addresses, out)
-        await stop.wait()
 
 
 def announce(addresses: Mapping[str, str], out: TextIO) -> None:

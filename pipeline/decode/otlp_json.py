@@ -1,4 +1,4 @@
-"""OTLP/JSON to OTLP protobuf, at the door, so that the bus carries one encoding.
+"""OTLP/JSON to OTLP protobuf, so that one decoder holds the truth: at the door, and after the bus.
 
 The JSON mapping of protobuf does nearly all of it; OTLP differs in its ids, which are hexadecimal
 in JSON and not base64. Field names that are not known are ignored, as OTLP demands; enums are taken
@@ -13,10 +13,24 @@ from typing import Any, Final
 import orjson
 from google.protobuf import json_format
 from google.protobuf.message import Message
+from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
+    ExportMetricsServiceRequest,
+)
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from pipeline.errors import DecodeError
+from pipeline.model.topics import OTLP_LOGS_FORMAT, OTLP_METRICS_FORMAT, OTLP_TRACES_FORMAT
 
 FORMAT: Final = "otlp_json"
+
+REQUESTS: Final[dict[str, type[Message]]] = {
+    OTLP_TRACES_FORMAT: ExportTraceServiceRequest,
+    OTLP_METRICS_FORMAT: ExportMetricsServiceRequest,
+    OTLP_LOGS_FORMAT: ExportLogsServiceRequest,
+}
+"""The request message of each OTLP format."""
+
 MAX_NESTING: Final = 64
 """Levels of nested values: objects and arrays each count."""
 
@@ -47,6 +61,7 @@ _IDS: Final = (
 """The paths of all objects that have ids."""
 
 
+_SPACE: Final = b" \t\r\n"
 _PARSING: Final = re.compile(r"Failed to parse (\S+) field: ")
 
 
@@ -56,6 +71,25 @@ class JsonError(DecodeError):
     def __init__(self, reason: str, *, detail: str) -> None:
         super().__init__(reason, format=FORMAT)
         self.args = (f"{self.args[0]} ({detail[:400]})",)
+
+
+def may_be(body: bytes) -> bool:
+    """Whether a request is OTLP/JSON and not OTLP protobuf.
+
+    No request of OTLP protobuf begins with ``{``. White space in front of it may be the tag of a
+    resource group and its length, so there only what is JSON from end to end counts.
+    """
+    if body[:1] == b"{":
+        return True
+    return body[:1].isspace() and body.lstrip(_SPACE)[:1] == b"{" and _is_json(body)
+
+
+def _is_json(body: bytes) -> bool:
+    try:
+        orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return False
+    return True
 
 
 def to_protobuf(body: bytes, request: type[Message]) -> bytes:

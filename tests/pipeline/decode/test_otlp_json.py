@@ -11,8 +11,8 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
 )
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
-from collectors.otlp_json import to_protobuf
 from collectors.signals import LOGS, METRICS, TRACES
+from pipeline.decode.otlp_json import may_be, to_protobuf
 from pipeline.errors import DecodeError
 from tests.collectors.payloads import logs, metrics, traces
 
@@ -143,3 +143,21 @@ def test_deep_nesting_is_refused(depth: int) -> None:
 def test_what_is_no_json_object_is_refused(body: bytes) -> None:
     with pytest.raises(DecodeError):
         to_protobuf(body, TRACES.request)
+
+
+@pytest.mark.parametrize("body", [b"{}", b'{"resourceSpans"', b' \n{"a": 1} ', b"\n{}"])
+def test_json_is_told_from_protobuf(body: bytes) -> None:
+    assert may_be(body)
+
+
+def test_a_resource_group_of_123_bytes_is_no_json_though_its_first_bytes_look_like_it() -> None:
+    request = ExportTraceServiceRequest()
+    request.resource_spans.add(schema_url="x" * 121)
+    body = request.SerializeToString()
+    assert body[:2] == b"\n{"
+    assert not may_be(body)
+
+
+@pytest.mark.parametrize("body", [b"", b"\n", b"[]", traces(2).SerializeToString()])
+def test_what_begins_otherwise_is_no_json(body: bytes) -> None:
+    assert not may_be(body)
