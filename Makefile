@@ -5,7 +5,7 @@ UV_VERSION := 0.13.9
 UV := $(or $(shell command -v uv 2>/dev/null),.tools/bin/uv)
 RUN := .venv/bin
 
-.PHONY: help sync check format test golden demo up bench clean
+.PHONY: help sync check format test golden demo up secrets bench clean
 
 help:  ## List the commands
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*##\s*(.*)/  make \1\t\2/' | expand -t 16
@@ -43,6 +43,9 @@ golden: sync  ## Rewrite the golden files; review the diff
 
 demo: sync  ## A real Envoy mesh with Meshweir beside it (Ctrl-C ends it)
 	$(RUN)/meshweir demo
+
+secrets:  ## Make the secrets of docker-compose.yml, where they are missing
+	@deploy/secrets.sh
 
 up: sync  ## Meshweir alone: collectors, store, analysis and API in one process
 	$(RUN)/meshweir up
