@@ -6,6 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 from api.demo.broker import Broker, BrokerMissing
+from tests import postgres
 from tests.golden import Golden
 
 
@@ -40,3 +41,13 @@ def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, ...]]
         pytest.skip(str(missing))
     yield (broker.bootstrap,)
     broker.stop()
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[postgres.Postgres]:
+    """A real PostgreSQL that all tests share, each with a database of its own."""
+    missing = postgres.missing()
+    if missing:
+        pytest.skip(missing)
+    with postgres.running() as server:
+        yield server

@@ -14,6 +14,7 @@ import polars as pl
 from pipeline.analyze import lineage
 from pipeline.analyze.arrays import read_only, values
 from pipeline.analyze.minutes import derive
+from pipeline.errors import StoreBusy
 from pipeline.jobs.homes import I64, U64, Homes, trace_keys
 from pipeline.store.port import Store, Unit
 
@@ -52,13 +53,14 @@ class _Cost:
 
 
 class MinutesJob:
-    """Keeps the derived tables equal to what the raw rows say."""
+    """Keeps the derived tables equal to what the raw rows say, while it holds the store's lease."""
 
     name = "minutes"
     cadence = 0.2
 
     def __init__(self, store: Store) -> None:
         self._store = store
+        self._term: int | None = None
         self._homes: Homes | None = None
         self._homes_moved = 0
         self._costs: dict[int, _Cost] = {}
@@ -78,7 +80,12 @@ class MinutesJob:
         """Recompute every unit from raw rows, dirty or not; returns how many rows were read.
 
         What a new version of the analysis needs once, and what proves that nothing drifted.
+
+        Raises:
+            StoreBusy: another process analyses.
         """
+        if not self._leads():
+            raise StoreBusy("another process analyses this store; stop it, or leave it to that one")
         self._notice()
         units = self._store.quiet_units()
         groups = [
@@ -88,7 +95,18 @@ class MinutesJob:
         with ThreadPoolExecutor(RECOMPUTING) as pool:
             return sum(pool.map(self._recompute_together, groups))
 
+    def _leads(self) -> bool:
+        """Take or keep the lease; what was learnt under another one is forgotten."""
+        term = self._store.lead()
+        if term != self._term:
+            self._term, self._homes = term, None
+            self._costs.clear()
+            self._arrivals.clear()
+        return term is not None
+
     def _run(self, *, hurry: bool = False) -> bool:
+        if not self._leads():
+            return False
         noticed = self._notice()
         recomputed = self._recompute(hurry=hurry)
         if not recomputed:

@@ -13,13 +13,15 @@ class RetireJob:
     """Deletes rows past the ages of the store's settings, and says how many."""
 
     name = "retire"
-    cadence = 600.0
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, *, cadence: float = 600.0) -> None:
         self._store = store
+        self.cadence = cadence
 
     async def run(self) -> bool:
-        """Retire once; never more is due at once."""
+        """Retire once, where this process analyses; never more is due at once."""
+        if not self._store.leads:
+            return False
         gone = await asyncio.to_thread(self._store.retire, now=time.time_ns())
         for table, rows in gone.items():
             if rows:

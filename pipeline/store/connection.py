@@ -1,44 +1,38 @@
-"""Connections: the only module that imports duckdb.
+"""Connections: sessions that read, and transactions that commit whole or not at all.
 
 Both places to keep rows are attached under one name to an in-memory DuckDB, so that every statement
 reads the same on either: a DuckDB file (one process at a time) or DuckLake (Parquet files with a
-catalog in SQLite, several processes).
+catalog in SQLite or PostgreSQL, several processes).
 """
 
-import importlib.util
+import random
 import re
 import threading
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import Any
+from typing import Any, Final, TypeVar
 
 import duckdb
 import polars as pl
 import pyarrow as pa
 
-from pipeline.errors import InvalidInput, MeshweirError, StoreBusy, StoreIncompatible
+from pipeline.errors import InvalidInput, MeshweirError, StoreBusy
+from pipeline.store.attach import CATALOG, attach_file, attach_lake, away, chosen, quoted
+from pipeline.store.courtesy import Courtesy
 from pipeline.store.settings import Backend, StoreSettings
 
-CATALOG = "meshweir"
-"""Name under which the rows are attached."""
-
-STORAGE_VERSION = "v1.5.0"
-ROW_GROUP_ROWS = 16_384
-"""A slice larger than this goes to the file once, compressed, and not through the write-ahead log.
-
-Measured with slices of 75,000 spans: 1.8 CPU-seconds per million, 53 bytes a span, no write slower
-than 0.2 s. With DuckDB's own 122,880 rows and 256 KiB blocks each row is logged first and written
-again at the next checkpoint: 3.7, 46 and 0.5 s.
-"""
-BLOCK_BYTES = 65_536
-"""Small row groups leave larger blocks half empty; in smaller ones numbers no longer pack."""
 LOG_BYTES = 64 * 1024 * 1024
 """Size of the write-ahead log at which a commit folds it into the file."""
-FILE_NAME = "store.duckdb"
-LAKE_CATALOG_NAME = "catalog.sqlite"
-LAKE_DATA_NAME = "rows"
 
+PATIENCE: Final = 20.0
+"""Seconds for which a transaction that lost to another is tried again."""
+
+LARGEST_PAUSE: Final = 0.5
+"""Seconds between two attempts, at most."""
+
+T = TypeVar("T")
 Parameters = Mapping[str, object]
 
 
@@ -82,13 +76,23 @@ class Session:
         self._connection.close()
 
 
+class Overtaken(StoreBusy):
+    """Another transaction committed first what this one touches; nothing was written."""
+
+
 class Database:
     """An attached store: sessions for readers, and one transaction at a time for writers."""
 
-    def __init__(self, connection: duckdb.DuckDBPyConnection, backend: Backend) -> None:
+    def __init__(
+        self,
+        connection: duckdb.DuckDBPyConnection,
+        backend: Backend,
+        courtesy: Courtesy | None = None,
+    ) -> None:
         self._connection = connection
         self._opening = threading.Lock()
         self._writing = threading.Lock()
+        self._courtesy = courtesy
         self._closed = False
         self.backend = backend
 
@@ -114,7 +118,8 @@ class Database:
         Raises:
             StoreBusy: another process wrote the same rows meanwhile; nothing was written.
         """
-        with self._writing, self.session() as session:
+        turn = self._courtesy.turn() if self._courtesy else nullcontext()
+        with self._writing, turn, self.session() as session:
             session.run("BEGIN TRANSACTION")
             try:
                 yield session
@@ -122,6 +127,26 @@ class Database:
             except BaseException:
                 _roll_back(session)
                 raise
+
+    def commit(self, work: Callable[[Session], T]) -> T:
+        """Do ``work`` in a transaction, again from the start where another was faster.
+
+        ``work`` must read all that it decides by inside its transaction.
+
+        Raises:
+            StoreBusy: others were faster again and again; nothing was written.
+        """
+        until = time.monotonic() + PATIENCE
+        pause = 0.01
+        while True:
+            try:
+                with self.transaction() as session:
+                    return work(session)
+            except Overtaken:
+                if time.monotonic() >= until:
+                    raise
+            time.sleep(random.uniform(0.2, 1.0) * pause)  # noqa: S311 - no secret
+            pause = min(pause * 2, LARGEST_PAUSE)
 
     def close(self) -> None:
         """Checkpoint and let go; idempotent."""
@@ -132,13 +157,24 @@ class Database:
                 self._connection.execute("USE memory")
                 self._connection.execute(f"DETACH {CATALOG}")
                 self._connection.close()
+                if self._courtesy:
+                    self._courtesy.close()
 
 
-def connect(directory: Path, settings: StoreSettings) -> Database:
+def connect(
+    directory: Path,
+    settings: StoreSettings,
+    *,
+    prefer: Backend = Backend.FILE,
+    read_only: bool = False,
+) -> Database:
     """Open the store in ``directory``, making both when they are not there.
 
+    A reader makes nothing. ``prefer`` is the backend of a store that is new.
+
     Raises:
-        StoreBusy: another process holds the file.
+        StoreBusy: another process holds the file, the catalog does not answer, or there is nothing
+            to read yet.
         StoreIncompatible: the file is not ours, is damaged, or a newer version wrote it.
         InvalidInput: the directory cannot be made, or a backend's extension is not installed.
     """
@@ -149,19 +185,21 @@ def connect(directory: Path, settings: StoreSettings) -> Database:
     except OSError as error:
         allowed = f"a directory that can be written ({error.strerror})"
         raise InvalidInput("data directory", found=str(directory), allowed=allowed) from error
+    backend = chosen(directory, settings, prefer)
     connection = duckdb.connect(":memory:", config=_options(spill, settings))
     try:
-        if settings.backend is Backend.FILE:
-            _attach_file(connection, directory / FILE_NAME)
+        if backend is Backend.FILE:
+            attach_file(connection, directory, read_only=read_only)
         else:
-            _attach_lake(connection, directory)
-        connection.execute(f"SET allowed_directories = [{_quoted(directory)}]")
+            attach_lake(connection, directory, settings, read_only=read_only)
+        connection.execute(f"SET allowed_directories = [{quoted(directory)}]")
         connection.execute("SET enable_external_access = false")
         connection.execute("SET lock_configuration = true")
     except BaseException:
         connection.close()
         raise
-    return Database(connection, settings.backend)
+    shared = backend is Backend.DUCKLAKE and not read_only
+    return Database(connection, backend, Courtesy(directory) if shared else None)
 
 
 def _options(spill: Path, settings: StoreSettings) -> dict[str, Any]:
@@ -176,70 +214,11 @@ def _options(spill: Path, settings: StoreSettings) -> dict[str, Any]:
     }
 
 
-def _quoted(path: Path) -> str:
-    return "'" + str(path).replace("'", "''") + "'"
-
-
-def _attach_file(connection: duckdb.DuckDBPyConnection, path: Path) -> None:
-    options = f"STORAGE_VERSION '{STORAGE_VERSION}', ROW_GROUP_SIZE {ROW_GROUP_ROWS}"
-    if not path.exists():
-        options += f", BLOCK_SIZE {BLOCK_BYTES}"
-    try:
-        connection.execute(f"ATTACH {_quoted(path)} AS {CATALOG} ({options})")
-    except duckdb.Error as error:
-        raise _refused(path, error) from error
-
-
-def _attach_lake(connection: duckdb.DuckDBPyConnection, directory: Path) -> None:
-    for extension in ("sqlite_scanner", "ducklake"):
-        connection.execute(f"LOAD {_quoted(_extension(extension))}")
-    catalog, data = directory / LAKE_CATALOG_NAME, directory / LAKE_DATA_NAME
-    data.mkdir(exist_ok=True, mode=0o700)
-    options = f"DATA_PATH {_quoted(data)}, META_JOURNAL_MODE 'WAL', META_BUSY_TIMEOUT 10000"
-    try:
-        connection.execute(
-            f"ATTACH {_quoted(Path(f'ducklake:sqlite:{catalog}'))} AS {CATALOG} ({options})"
-        )
-    except duckdb.Error as error:
-        raise _refused(catalog, error) from error
-
-
-def _extension(name: str) -> Path:
-    """The extension's file inside its wheel."""
-    module = f"duckdb_extension_{name}"
-    spec = importlib.util.find_spec(module)
-    places = list(spec.submodule_search_locations or ()) if spec else []
-    found = [path for place in places for path in Path(place).rglob(f"{name}.duckdb_extension")]
-    if not found:
-        raise InvalidInput(
-            "store backend",
-            found="ducklake",
-            allowed="file; for ducklake install the extra of the same name:"
-            f" pip install 'meshweir[ducklake]' (the wheel {module.replace('_', '-')} is missing)",
-        )
-    return found[0]
-
-
-def _refused(path: Path, error: duckdb.Error) -> MeshweirError:
-    """Why a store could not be attached, and what to do."""
-    text = str(error)
-    holder = re.search(r"lock is held in (.+?)(?: by user .*?)?\. See", text, re.DOTALL)
-    if holder or "Could not set lock" in text or "already attached" in text:
-        who = f" by {holder[1]}" if holder else ""
-        return StoreBusy(
-            f"the store {path} is in use{who}; stop that process, ask it over its API, or choose"
-            " another data directory",
-            retry_after=5.0,
-        )
-    if isinstance(error, duckdb.IOException) and "Permission denied" in text:
-        return InvalidInput(
-            "data directory", found=str(path), allowed="a file this user can read and write"
-        )
-    first_line = text.splitlines()[0]
-    return StoreIncompatible(
-        f"the store {path} cannot be opened by this version ({first_line}); use the version that"
-        " wrote it, restore a copy, or move the file away to begin anew"
-    )
+_LOST: Final = re.compile(
+    r"database is locked|Transaction conflict|could not serialize|duplicate key|deadlock detected"
+    r"|lock timeout|Exceeded the maximum retry count"
+)
+"""How DuckLake and its catalogs say that another transaction was faster."""
 
 
 def _translated(error: duckdb.Error) -> MeshweirError | duckdb.Error:
@@ -249,8 +228,15 @@ def _translated(error: duckdb.Error) -> MeshweirError | duckdb.Error:
     if isinstance(error, duckdb.OutOfMemoryException):
         return StoreBusy(f"the store is out of memory; raise its memory limit ({error})")
     text = str(error)
-    if isinstance(error, duckdb.TransactionException) or "database is locked" in text:
-        return StoreBusy(f"another writer was faster ({text.splitlines()[0]})", retry_after=0.1)
+    first = " ".join(text.split())[:300]
+    if _LOST.search(text):
+        return Overtaken(f"another writer was faster ({first})", retry_after=0.1)
+    gone = away(text)
+    if gone is not None:
+        return StoreBusy(f"the catalog of the store does not answer ({gone})", retry_after=1.0)
+    moved = isinstance(error, duckdb.IOException) and "No such file" in text
+    if moved or isinstance(error, duckdb.TransactionException):
+        return StoreBusy(f"rows moved meanwhile; try again ({first})", retry_after=0.1)
     return error
 
 

@@ -1,5 +1,6 @@
 """The store on DuckDB: one class for the file and for DuckLake; ``connection`` knows the rest."""
 
+import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -7,15 +8,20 @@ from pathlib import Path
 import polars as pl
 import pyarrow as pa
 
+from pipeline.errors import StoreBusy
 from pipeline.model.messages import Offsets, Partition, Positions
 from pipeline.model.runs import Run
 from pipeline.store import offsets, reader, retention, units as analysis
+from pipeline.store.compaction import Upkeep
 from pipeline.store.connection import connect
+from pipeline.store.lease import Lease
 from pipeline.store.port import Rewritten, Unit
 from pipeline.store.rewrite import rewrite
-from pipeline.store.schema import migrate
-from pipeline.store.settings import StoreSettings
+from pipeline.store.schema import check, migrate
+from pipeline.store.settings import Backend, StoreSettings
 from pipeline.store.writer import Writer, read_positions
+
+log = logging.getLogger(__name__)
 
 
 class DuckStore:
@@ -26,21 +32,40 @@ class DuckStore:
         directory: Path,
         settings: StoreSettings,
         *,
+        prefer: Backend = Backend.FILE,
+        read_only: bool = False,
         clock: Callable[[], int] = time.time_ns,
     ) -> None:
-        self.settings = settings
         self._clock = clock
-        self._database = connect(directory, settings)
+        self._database = connect(directory, settings, prefer=prefer, read_only=read_only)
         try:
-            migrate(self._database)
+            (check if read_only else migrate)(self._database)
         except BaseException:
             self._database.close()
             raise
+        self.settings = settings.model_copy(update={"backend": self._database.backend})
         self._writer = Writer(self._database)
+        # the clock of a test stands still; a lease ends all the same
+        self._lease = Lease(self._database, time.time_ns)
+        lake = self._database.backend is Backend.DUCKLAKE
+        self._upkeep = Upkeep(self._database, self.settings) if lake else None
 
     def close(self) -> None:
-        """Checkpoint and let go. Idempotent."""
+        """Give the lease back, checkpoint and let go. Idempotent."""
+        try:
+            self._lease.give()
+        except StoreBusy as problem:
+            log.warning("the lease of the analysis ends by itself: %s", problem)
         self._database.close()
+
+    def lead(self) -> int | None:
+        """Take or keep the lease of the one analysis; its term, or None where another has it."""
+        return self._lease.take()
+
+    @property
+    def leads(self) -> bool:
+        """True while this process holds the lease, as far as it knows."""
+        return self._lease.held
 
     def positions(self) -> dict[Partition, int]:
         """For each partition the offset of the first message that is not in the store."""
@@ -88,7 +113,7 @@ class DuckStore:
         self, slices: Sequence[int], links: pl.DataFrame, *, homes_moved: int | None = None
     ) -> None:
         """Mark slices as looked at, and dirty them and every home they add rows to."""
-        analysis.notice(self._database, slices, links, homes_moved=homes_moved)
+        analysis.notice(self._lease, slices, links, homes_moved=homes_moved)
 
     def dirty(self) -> pl.DataFrame:
         """Units to recompute: columns low, high, cause, rows."""
@@ -102,7 +127,7 @@ class DuckStore:
         self, units: Sequence[Unit], derived: Mapping[str, pa.Table], *, cause: int
     ) -> None:
         """Swap the derived rows of units and clear their dirty marks up to ``cause``."""
-        analysis.replace(self._database, units, derived, cause=cause)
+        analysis.replace(self._lease, units, derived, cause=cause)
 
     def quiet_units(self, *, before: int | None = None) -> list[Unit]:
         """Clean units that lie wholly below slice ``before`` (None: anywhere), ascending."""
@@ -110,11 +135,15 @@ class DuckStore:
 
     def merge(self, unit: Unit) -> None:
         """Sum the derived rows of all units inside ``unit`` into one."""
-        analysis.merge(self._database, unit)
+        analysis.merge(self._lease, unit)
 
     def retire(self, *, now: int) -> dict[str, int]:
         """Delete what is past its age at ``now``; how many rows, by table."""
-        return retention.retire(self._database, self.settings, now=now)
+        return retention.retire(self._lease, self.settings, now=now)
+
+    def compact(self, *, now: int) -> dict[str, int]:
+        """Merge small files and delete those nobody needs; how many were merged, by table."""
+        return self._upkeep.compact(now=now) if self._upkeep else {}
 
     def ask(self, question: str, /, **parameters: object) -> pl.DataFrame:
         """Answer a named question: the file ``queries/<question>.sql``, with its parameters."""

@@ -8,6 +8,9 @@ The promises, which the contract suite holds every store to:
 * ``notice`` and ``replace`` are one transaction each; derived rows are never seen half replaced.
 * ``rewrite`` is one transaction too, and ends where writing the new rows at first would have ended.
 * Readers see a committed state and never wait for a writer.
+* Several processes may ``write``; of two writes from one position one succeeds. One process at a
+  time analyses: ``notice``, ``replace``, ``merge``, ``retire`` and ``compact`` commit only while it
+  holds the lease that ``lead`` takes, and fail with StoreBusy once another has had it.
 
 A *slice* is what one ``write`` committed, numbered upwards. The *home* of a trace is the lowest
 slice that holds a row of it. A *unit* is a range of slices whose homes were analysed together:
@@ -102,6 +105,18 @@ class Store(Protocol):
     def homes_moved(self) -> int:
         """How often a rewrite moved homes: an index of them that is older must be built anew."""
 
+    def lead(self) -> int | None:
+        """Take or keep the lease of the one analysis, which ends some seconds after the last call.
+
+        Returns its term, or None while another process holds it. With another term than the last,
+        another process may have analysed in between: forget what was read. Closing the store gives
+        the lease back.
+        """
+
+    @property
+    def leads(self) -> bool:
+        """True while this process holds the lease, as far as it knows."""
+
     def unnoticed(self) -> list[int]:
         """Slices written but not yet looked at by the analysis, oldest first."""
 
@@ -153,6 +168,13 @@ class Store(Protocol):
 
         Raw rows leave by clean units, oldest first, and traces leave whole, so that what stays can
         still be recomputed exactly. Rows that come later to a trace that left are a new trace.
+        """
+
+    def compact(self, *, now: int) -> dict[str, int]:
+        """Merge small files, and delete those that no question can need at ``now``.
+
+        Does a bounded piece of the work; returns how many files were merged, by table. A store that
+        keeps one file has nothing to do.
         """
 
     def ask(self, question: str, /, **parameters: object) -> pl.DataFrame:

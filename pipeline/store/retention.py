@@ -10,14 +10,11 @@ from typing import Final
 
 from pipeline.model.tables import ACCESS_LOGS, EDGE_MINUTES, NODE_MINUTES, QUARANTINE, RAW, SPANS
 from pipeline.store import offsets
-from pipeline.store.connection import CATALOG, Database, Session
-from pipeline.store.settings import Backend, StoreSettings
+from pipeline.store.connection import Session
+from pipeline.store.lease import Lease
+from pipeline.store.settings import StoreSettings
 
 SECOND: Final = 1_000_000_000
-
-SNAPSHOT_AGE_SECONDS: Final = 3600.0
-"""How long DuckLake keeps what was replaced or deleted, for readers that still look at it."""
-
 
 _LAST_TO_LEAVE: Final = """
 WITH young AS (
@@ -40,7 +37,7 @@ _TORN: Final = {
 """How the rows of one trace are known, in the tables that are analysed by trace."""
 
 
-def retire(database: Database, settings: StoreSettings, *, now: int) -> dict[str, int]:
+def retire(lease: Lease, settings: StoreSettings, *, now: int) -> dict[str, int]:
     """Delete what is past its age at ``now``, Unix nanoseconds, in one transaction per kind.
 
     Returns:
@@ -50,29 +47,19 @@ def retire(database: Database, settings: StoreSettings, *, now: int) -> dict[str
         StoreBusy: another process wrote the same rows meanwhile; the next run tries again.
     """
     rows: dict[str, int] = {}
-    with database.transaction() as session:
-        rows |= _retire_raw(session, before=_past(now, settings.raw_age_seconds))
-    with database.transaction() as session:
-        rows |= _retire_derived(session, before=_past(now, settings.derived_age_seconds))
-    with database.transaction() as session:
-        age = _past(now, settings.quarantine_age_seconds)
-        rows[QUARANTINE.name] = _retire_quarantine(
-            session, before=age, keep=settings.quarantine_rows
-        )
+    raw, derived = settings.raw_age_seconds, settings.derived_age_seconds
+    rows |= lease.commit(lambda session: _retire_raw(session, before=_past(now, raw)))
+    rows |= lease.commit(lambda session: _retire_derived(session, before=_past(now, derived)))
+    age = _past(now, settings.quarantine_age_seconds)
+    keep = settings.quarantine_rows
+
+    def quarantine(session: Session) -> int:
+        gone = _retire_quarantine(session, before=age, keep=keep)
         offsets.forget_empty(session)
-    if database.backend is Backend.DUCKLAKE:
-        _tidy_lake(database, before=_past(now, SNAPSHOT_AGE_SECONDS))
+        return gone
+
+    rows[QUARANTINE.name] = lease.commit(quarantine)
     return {name: count for name, count in rows.items() if count}
-
-
-def _tidy_lake(database: Database, *, before: int) -> None:
-    """Merge small Parquet files, and delete the files that no young snapshot needs."""
-    older = "older_than => make_timestamp($before::BIGINT)::TIMESTAMPTZ"
-    moment = {"before": before // 1_000}
-    with database.session() as session:
-        session.run(f"CALL ducklake_merge_adjacent_files('{CATALOG}')")
-        session.run(f"CALL ducklake_expire_snapshots('{CATALOG}', {older})", moment)
-        session.run(f"CALL ducklake_cleanup_old_files('{CATALOG}', {older})", moment)
 
 
 def _past(now: int, seconds: float) -> int:

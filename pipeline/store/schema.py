@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from pipeline.errors import StoreIncompatible
+from pipeline.errors import StoreBusy, StoreIncompatible
 from pipeline.model.tables import (
     DERIVED,
     DUCKDB,
@@ -20,7 +20,8 @@ from pipeline.model.tables import (
     Column,
     Table,
 )
-from pipeline.store.connection import CATALOG, Database, Session
+from pipeline.store.attach import CATALOG
+from pipeline.store.connection import Database, Session
 from pipeline.store.settings import Backend
 
 SLICE_OFFSETS: Final = Table(
@@ -51,6 +52,17 @@ BOOKKEEPING: Final = (
         (
             Column("name", "text", "`slice`, or `homes`: how often a rewrite moved homes"),
             Column("value", "i64", "the last number given out"),
+        ),
+    ),
+    Table(
+        "leases",
+        "who may do what only one process does at a time; changed in each of its transactions",
+        (
+            Column("name", "text", "what it is for: `analysis`"),
+            Column("holder", "text", "host, process and a random word; empty when nobody holds it"),
+            Column("term", "i64", "how often it changed hands"),
+            Column("until", "i64", "Unix nanoseconds from which another process may take it"),
+            Column("changes", "i64", "transactions of its holders after which answers may differ"),
         ),
     ),
     Table(
@@ -130,10 +142,18 @@ class Migration(NamedTuple):
 
 def _everything(backend: Backend) -> list[str]:
     made = [create_table(table, backend) for table in tables()]
-    options = [f"CALL {CATALOG}.set_option('parquet_compression', 'zstd')"]
+    options = [
+        f"CALL {CATALOG}.set_option('parquet_compression', 'zstd')",
+        f"CALL {CATALOG}.set_option('data_inlining_row_limit', 0)",
+    ]
     lake = options if backend is Backend.DUCKLAKE else []
-    counters = "INSERT INTO counters VALUES ('slice', 0), ('homes', 0)"
-    return [*lake, *made, counters, *views()]
+    return [*lake, *made, *_FIRST_ROWS, *views()]
+
+
+_FIRST_ROWS: Final = (
+    "INSERT INTO counters VALUES ('slice', 0), ('homes', 0)",
+    "INSERT INTO leases VALUES ('analysis', '', 0, 0, 0)",
+)
 
 
 def _slice_offsets(backend: Backend) -> list[str]:
@@ -144,6 +164,21 @@ def _slice_offsets(backend: Backend) -> list[str]:
         f"INSERT INTO slice_offsets {final}",
         "INSERT INTO counters VALUES ('homes', 0)",
     ]
+
+
+def _lease(backend: Backend) -> list[str]:
+    (leases,) = (table for table in BOOKKEEPING if table.name == "leases")
+    return [create_table(leases, backend), _FIRST_ROWS[1]]
+
+
+INLINED: Final = ("bus_positions", "counters", "dirty_slices", "leases", "slice_offsets", "units")
+"""Tables of few rows that often change: DuckLake keeps those in its catalog, not in files."""
+
+INLINED_ROWS: Final = 1_000_000
+"""Past any number of rows they get at once, so that none of theirs ever goes to a file.
+
+A table with rows in both places meets defects of DuckLake 1.0 (duckdb/ducklake issues 1215, 650).
+"""
 
 
 def views() -> list[str]:
@@ -158,6 +193,7 @@ def views() -> list[str]:
 MIGRATIONS: Final = (
     Migration(1, "make every table", _everything),
     Migration(2, "know what each slice was made from", _slice_offsets),
+    Migration(3, "lease of the analysis", _lease),
 )
 """All steps, in order. The first makes a store as it is today; a later one mends an older store."""
 
@@ -168,21 +204,63 @@ def migrate(database: Database) -> None:
     Raises:
         StoreIncompatible: a newer version wrote the store, or its tables are not ours.
     """
-    with database.transaction() as session:
-        seen = _version(session)
-        newest = MIGRATIONS[-1].number
-        if seen > newest:
-            raise StoreIncompatible(
-                f"the store is at version {seen}, this program knows {newest}: upgrade the program,"
-                " or choose another data directory"
-            )
-        for step in MIGRATIONS if seen else MIGRATIONS[:1]:
-            if step.number > seen:
-                for statement in step.statements(database.backend):
-                    session.run(statement)
+    database.commit(lambda session: _migrate(session, database.backend))
+    if database.backend is Backend.DUCKLAKE:
+        # DuckLake takes the options of a table only once the table is committed
+        database.commit(_set_options)
+
+
+def check(database: Database) -> None:
+    """Refuse a store that is not of this version, and leave it as it is.
+
+    Raises:
+        StoreBusy: the store is not made yet.
+        StoreIncompatible: another version wrote it, or its tables are not ours.
+    """
+    with database.session() as session:
+        seen, newest = _version(session), MIGRATIONS[-1].number
+        _refuse_newer(seen)
+        if not seen:
+            raise StoreBusy("the store is being made; come back when its writer has started")
         if seen < newest:
-            _record(session, [step for step in MIGRATIONS if step.number > seen])
+            raise StoreIncompatible(
+                f"the store is at version {seen}, this program reads {newest}: start a process that"
+                " writes (meshweir process) of this version, which upgrades it"
+            )
         _check(session)
+
+
+def _migrate(session: Session, backend: Backend) -> None:
+    seen = _version(session)
+    _refuse_newer(seen)
+    for step in MIGRATIONS if seen else MIGRATIONS[:1]:
+        if step.number > seen:
+            for statement in step.statements(backend):
+                session.run(statement)
+    if seen < MIGRATIONS[-1].number:
+        _record(session, [step for step in MIGRATIONS if step.number > seen])
+    _check(session)
+
+
+def _refuse_newer(seen: int) -> None:
+    newest = MIGRATIONS[-1].number
+    if seen > newest:
+        raise StoreIncompatible(
+            f"the store is at version {seen}, this program knows {newest}: upgrade the program,"
+            " or choose another data directory"
+        )
+
+
+def _set_options(session: Session) -> None:
+    named = "SELECT value FROM ducklake_options($lake) WHERE option_name = $option"
+    given = {"lake": CATALOG, "option": "data_inlining_row_limit"}
+    if session.rows(f"{named} AND scope = 'TABLE'", given):
+        return
+    for table in INLINED:
+        session.run(
+            f"CALL {CATALOG}.set_option"
+            f"('data_inlining_row_limit', {INLINED_ROWS}, table_name => '{table}')"
+        )
 
 
 def _version(session: Session) -> int:

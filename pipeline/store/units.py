@@ -9,6 +9,7 @@ import pyarrow as pa
 from pipeline.errors import InvalidInput, StoreBusy
 from pipeline.model.tables import DERIVED, SLICE, Table
 from pipeline.store.connection import Database, Session
+from pipeline.store.lease import Lease
 from pipeline.store.merge import merged
 from pipeline.store.port import Unit
 
@@ -73,12 +74,11 @@ def _homes_moved(session: Session) -> int:
 
 
 def notice(
-    database: Database, slices: Sequence[int], links: pl.DataFrame, *, homes_moved: int | None
+    lease: Lease, slices: Sequence[int], links: pl.DataFrame, *, homes_moved: int | None
 ) -> None:
     """See ``Store.notice``."""
     if not slices:
         return
-    seen = {"slices": list(slices)}
     added = links.select(pl.col("home", "slice").cast(pl.Int64)).unique(maintain_order=True)
     if not added.filter(
         (pl.col("home") >= pl.col("slice")) | ~pl.col("slice").is_in(slices)
@@ -86,23 +86,30 @@ def notice(
         raise InvalidInput(
             "links", found="other links", allowed="home < slice, and slice one of those noticed"
         )
-    with database.transaction() as session:
+
+    def work(session: Session) -> None:
         if homes_moved is not None and homes_moved != _homes_moved(session):
             raise StoreBusy("slices were rewritten meanwhile; look at them again", retry_after=0.0)
-        for forget in ("slice_links WHERE slice", "dirty_slices WHERE cause"):
-            session.run(f"DELETE FROM {forget} IN (SELECT unnest($slices::BIGINT[]))", seen)  # noqa: S608
-        session.run(
-            "UPDATE slices SET noticed = true WHERE slice IN (SELECT unnest($slices::BIGINT[]))",
-            seen,
-        )
-        kept = _numbers(session, "SELECT slice FROM slices")
-        # a home whose raw rows are past their age is not recomputed: its numbers are final
-        added = added.filter(pl.col("home").is_in(kept))
-        own = pl.DataFrame({"slice": slices, "cause": slices}, schema=_MARK)
-        homes = added.select(slice="home", cause="slice")
-        session.insert("dirty_slices", pl.concat([own, homes]).to_arrow())
-        if not added.is_empty():
-            session.insert("slice_links", added.to_arrow())
+        _notice(session, slices, added)
+
+    lease.commit(work)
+
+
+def _notice(session: Session, slices: Sequence[int], added: pl.DataFrame) -> None:
+    seen = {"slices": list(slices)}
+    for forget in ("slice_links WHERE slice", "dirty_slices WHERE cause"):
+        session.run(f"DELETE FROM {forget} IN (SELECT unnest($slices::BIGINT[]))", seen)  # noqa: S608
+    session.run(
+        "UPDATE slices SET noticed = true WHERE slice IN (SELECT unnest($slices::BIGINT[]))", seen
+    )
+    kept = _numbers(session, "SELECT slice FROM slices")
+    # a home whose raw rows are past their age is not recomputed: its numbers are final
+    added = added.filter(pl.col("home").is_in(kept))
+    own = pl.DataFrame({"slice": slices, "cause": slices}, schema=_MARK)
+    homes = added.select(slice="home", cause="slice")
+    session.insert("dirty_slices", pl.concat([own, homes]).to_arrow())
+    if not added.is_empty():
+        session.insert("slice_links", added.to_arrow())
 
 
 _MARK = pl.Schema({"slice": pl.Int64, "cause": pl.Int64})
@@ -121,7 +128,7 @@ def linked(database: Database, units: Sequence[Unit]) -> list[int]:
 
 
 def replace(
-    database: Database, units: Sequence[Unit], derived: Mapping[str, pa.Table], *, cause: int
+    lease: Lease, units: Sequence[Unit], derived: Mapping[str, pa.Table], *, cause: int
 ) -> None:
     """See ``Store.replace``."""
     unknown = sorted(derived.keys() - {table.name for table in DERIVED})
@@ -133,16 +140,20 @@ def replace(
         if strays:
             allowed = "the lowest slice of a unit that is replaced"
             raise InvalidInput(f"{name}.slice", found=sorted(strays)[:3], allowed=allowed)
-    if not units:
-        return
-    with database.transaction() as session:
-        _become(session, units)
-        session.run(
-            f"DELETE FROM dirty_slices WHERE cause <= $cause AND {_IN_WANTED}",  # noqa: S608
-            {**_wanted(units), "cause": cause},
-        )
-        for table in DERIVED:
-            _swap(session, table, units, derived.get(table.name))
+    if units:
+        lease.commit(lambda session: _replace(session, units, derived, cause))
+
+
+def _replace(
+    session: Session, units: Sequence[Unit], derived: Mapping[str, pa.Table], cause: int
+) -> None:
+    _become(session, units)
+    session.run(
+        f"DELETE FROM dirty_slices WHERE cause <= $cause AND {_IN_WANTED}",  # noqa: S608
+        {**_wanted(units), "cause": cause},
+    )
+    for table in DERIVED:
+        _swap(session, table, units, derived.get(table.name))
 
 
 def quiet_units(database: Database, *, before: int | None) -> list[Unit]:
@@ -151,20 +162,23 @@ def quiet_units(database: Database, *, before: int | None) -> list[Unit]:
         return [Unit(low, high) for low, high in session.rows(_QUIET, {"before": before})]
 
 
-def merge(database: Database, unit: Unit) -> None:
+def merge(lease: Lease, unit: Unit) -> None:
     """See ``Store.merge``."""
-    with database.transaction() as session:
-        marks = f"SELECT count(*) FROM dirty_slices WHERE {_IN_WANTED}"  # noqa: S608
-        if session.rows(marks, _wanted([unit])) != [(0,)]:
-            raise StoreBusy(f"slices {unit.low}-{unit.high} became dirty; recompute them first")
-        _become(session, [unit])
-        for table in DERIVED:
-            rows = session.frame(
-                f"SELECT * EXCLUDE (slice) FROM {table.name} WHERE {_IN_WANTED}",  # noqa: S608
-                _wanted([unit]),
-            )
-            summed = merged(table, rows).select(pl.lit(unit.low, pl.Int64).alias("slice"), pl.all())
-            _swap(session, table, [unit], summed.to_arrow())
+    lease.commit(lambda session: _merge(session, unit))
+
+
+def _merge(session: Session, unit: Unit) -> None:
+    marks = f"SELECT count(*) FROM dirty_slices WHERE {_IN_WANTED}"  # noqa: S608
+    if session.rows(marks, _wanted([unit])) != [(0,)]:
+        raise StoreBusy(f"slices {unit.low}-{unit.high} became dirty; recompute them first")
+    _become(session, [unit])
+    for table in DERIVED:
+        rows = session.frame(
+            f"SELECT * EXCLUDE (slice) FROM {table.name} WHERE {_IN_WANTED}",  # noqa: S608
+            _wanted([unit]),
+        )
+        summed = merged(table, rows).select(pl.lit(unit.low, pl.Int64).alias("slice"), pl.all())
+        _swap(session, table, [unit], summed.to_arrow())
 
 
 def _become(session: Session, units: Sequence[Unit]) -> None:

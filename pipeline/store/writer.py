@@ -37,7 +37,8 @@ class Writer:
         """Commit one slice; see ``Store.write``. ``written_at`` is Unix nanoseconds."""
         check_names(batches)
         fresh = {table.name: self._fresh(table, batches.get(table.name)) for table in INTERNED}
-        with self._database.transaction() as session:
+
+        def work(session: Session) -> int | None:
             _advance(session, expected, positions)
             number = _insert_slice(session, raw_rows(batches), written_at)
             record(session, number, _moved(expected, positions) if consumed is None else consumed)
@@ -45,6 +46,9 @@ class Writer:
                 insert_absent(session, table, fresh[table.name])
             if QUARANTINE.name in batches and batches[QUARANTINE.name].num_rows:
                 session.insert(QUARANTINE.name, batches[QUARANTINE.name])
+            return number
+
+        number = self._database.commit(work)
         for table in INTERNED:
             self._remember(table, fresh[table.name])
         return number
@@ -116,22 +120,25 @@ def raw_rows(batches: Mapping[str, pa.Table]) -> dict[str, pa.Table]:
     return {t.name: batches[t.name] for t in RAW if t.name in batches and batches[t.name].num_rows}
 
 
-def take_number(session: Session) -> int:
-    """The next number of a slice.
+def take_number(session: Session, *, given: bool = True) -> int:
+    """The next number of a slice; counted up when it is ``given`` out.
 
-    Read and changed in the transaction: of two processes that write at once, one must fail.
+    The row is changed in every write, even to the same number: of two that were under way at once,
+    from whatever positions, one finds it changed and fails. DuckLake would else let both commit
+    when they only insert, as the first writes of a partition and of an interned row do.
     """
     ((last,),) = session.rows("SELECT value FROM counters WHERE name = 'slice'")
     number = int(last) + 1
-    session.run("UPDATE counters SET value = $number WHERE name = 'slice'", {"number": number})
+    stored = {"number": number if given else last}
+    session.run("UPDATE counters SET value = $number WHERE name = 'slice'", stored)
     return number
 
 
 def _insert_slice(session: Session, raw: Mapping[str, pa.Table], written_at: int) -> int | None:
     """Append the raw rows as a new slice; None when there are none."""
+    number = take_number(session, given=bool(raw))
     if not raw:
         return None
-    number = take_number(session)
     insert_slice(session, number, raw, written_at)
     return number
 

@@ -1,4 +1,4 @@
-"""The long form: ``python -m tests.chaos [--events 200] [--seed N] [--workers 2]``, or ``make chaos``."""
+"""The long form: ``python -m tests.chaos [--events 200] [--seed N]``, or ``make chaos``."""
 
 import argparse
 import json

@@ -1,6 +1,5 @@
-"""The promises of ``Store``, held by the DuckDB file and by DuckLake with a SQLite catalog."""
+"""The promises of ``Store``: by a DuckDB file, and by DuckLake with a catalog in either place."""
 
-import importlib.util
 import os
 import signal
 import subprocess
@@ -17,6 +16,7 @@ import pytest
 from pipeline.errors import InvalidInput, StoreBusy
 from pipeline.model.messages import Partition
 from pipeline.store import Backend, Store, StoreSettings, Unit, open_store, reader
+from tests.pipeline.store.lakes import LAKES, lake_settings
 from tests.pipeline.store.rows import MINUTE, access_logs, edges, quarantined, resources, spans
 
 P = Partition("otlp_spans")
@@ -25,24 +25,23 @@ NO_LINKS = pl.DataFrame({"home": [], "slice": []}, schema={"home": pl.Int64, "sl
 Opener = Callable[[], Store]
 
 
-@pytest.fixture(params=list(Backend))
-def backend(request: pytest.FixtureRequest) -> Backend:
-    if request.param is Backend.DUCKLAKE:
-        for wheel in ("duckdb_extension_ducklake", "duckdb_extension_sqlite_scanner"):
-            if importlib.util.find_spec(wheel) is None:
-                pytest.skip(f"the wheel {wheel} is not installed")
-    return request.param
+@pytest.fixture(params=["file", *LAKES])
+def settings(request: pytest.FixtureRequest) -> StoreSettings:
+    """A DuckDB file, DuckLake with its catalog in SQLite, and in PostgreSQL."""
+    if request.param == "file":
+        return StoreSettings(backend=Backend.FILE, threads=1)
+    return lake_settings(request)
 
 
 @pytest.fixture
-def reopen(tmp_path: Path, backend: Backend) -> Iterator[Opener]:
+def reopen(tmp_path: Path, settings: StoreSettings) -> Iterator[Opener]:
     """Opens the store of this test, closing the one opened before."""
     opened: list[Store] = []
 
     def open_again() -> Store:
         while opened:
             opened.pop().close()
-        opened.append(open_store(tmp_path, StoreSettings(backend=backend, threads=1)))
+        opened.append(open_store(tmp_path, settings))
         return opened[0]
 
     yield open_again
@@ -285,11 +284,11 @@ def test_questions_that_do_not_exist_are_refused_with_those_that_do(store: Store
 
 
 def test_a_question_past_its_time_is_interrupted(
-    tmp_path: Path, backend: Backend, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, settings: StoreSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     endless = "SELECT count(*) FROM range(1000000000) a, range(1000000000) b, spans"
     monkeypatch.setattr(reader, "questions", lambda: {"endless": endless})
-    store = open_store(tmp_path, StoreSettings(backend=backend, time_limit_seconds=0.05))
+    store = open_store(tmp_path, settings.model_copy(update={"time_limit_seconds": 0.05}))
     try:
         store.write({"spans": spans([1])}, expected={}, positions={})
         with pytest.raises(StoreBusy, match="time limit"):
@@ -379,7 +378,8 @@ from pipeline.store import Backend, StoreSettings, open_store
 from pipeline.model.messages import Partition
 from pipeline.store import reader
 from tests.pipeline.store.rows import spans
-store = open_store(Path(sys.argv[1]), StoreSettings(backend=Backend(sys.argv[2])))
+settings = StoreSettings(backend=Backend(sys.argv[2]), catalog=sys.argv[4])
+store = open_store(Path(sys.argv[1]), settings)
 part = Partition("otlp_spans")
 offset = store.positions().get(part, 0)
 while True:
@@ -393,11 +393,12 @@ while True:
 
 @pytest.mark.parametrize("rows", [50, 20_000], ids=["through the log", "past the log"])
 def test_what_was_written_survives_being_killed(
-    reopen: Opener, tmp_path: Path, backend: Backend, rows: int
+    reopen: Opener, tmp_path: Path, settings: StoreSettings, rows: int
 ) -> None:
     told = 0
     for lines in (1, 3):
-        command = [sys.executable, "-c", WRITING, str(tmp_path), backend.value, str(rows)]
+        where = [str(tmp_path), settings.backend.value, str(rows), settings.catalog]
+        command = [sys.executable, "-c", WRITING, *where]
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=os.environ) as child:
             assert child.stdout is not None
             for _ in range(lines):

@@ -11,7 +11,8 @@ import pytest
 
 from pipeline.errors import InvalidInput, StoreBusy, StoreIncompatible
 from pipeline.store import Backend, StoreSettings, open_store
-from pipeline.store.connection import FILE_NAME, connect
+from pipeline.store.attach import FILE_NAME
+from pipeline.store.connection import connect
 
 HOLDING = """
 import sys

@@ -9,8 +9,11 @@ from pipeline.model.messages import Partition
 from pipeline.model.runs import FINAL, Run
 from pipeline.model.tables import DUCKDB, RAW
 from pipeline.store import StoreSettings, open_store, schema
-from pipeline.store.connection import CATALOG, Database, connect
+from pipeline.store.attach import CATALOG
+from pipeline.store.connection import Database, connect
 from tests.pipeline.store.rows import spans
+
+NEWEST = schema.MIGRATIONS[-1].number
 
 COLUMNS = """
 SELECT table_name, column_name, data_type FROM duckdb_columns()
@@ -54,12 +57,11 @@ def test_an_older_store_goes_through_the_steps_it_has_not_seen(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     open_store(tmp_path).close()
+    count = "INSERT INTO counters VALUES ('mended', 1)"
     count_on = "UPDATE counters SET value = value + 1 WHERE name = 'mended'"
-    newest = schema.MIGRATIONS[-1].number
-    begin = "INSERT INTO counters VALUES ('mended', 1)"
     steps = (
-        schema.Migration(newest + 1, "count", lambda _: [begin]),
-        schema.Migration(newest + 2, "count on", lambda _: [count_on]),
+        schema.Migration(NEWEST + 1, "count", lambda _: [count]),
+        schema.Migration(NEWEST + 2, "count on", lambda _: [count_on]),
     )
     monkeypatch.setattr(schema, "MIGRATIONS", (*schema.MIGRATIONS, *steps))
     for _ in range(2):
@@ -69,23 +71,37 @@ def test_an_older_store_goes_through_the_steps_it_has_not_seen(
         assert session.rows("SELECT value FROM counters WHERE name = 'mended'") == [(2,)]
         versions = session.rows("SELECT version, name FROM schema_migrations ORDER BY version")
     database.close()
-    assert versions[-2:] == [(newest + 1, "count"), (newest + 2, "count on")]
+    assert versions[0] == (1, "make every table")
+    assert versions[-2:] == [(NEWEST + 1, "count"), (NEWEST + 2, "count on")]
 
 
-def test_what_a_store_of_version_1_was_made_from_is_final(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    part = Partition("otlp_spans", 3)
-    with monkeypatch.context() as before:
-        before.setattr(schema, "MIGRATIONS", schema.MIGRATIONS[:1])
-        store = open_store(tmp_path)
-        store.write({"spans": spans([1])}, expected={}, positions={part: 7})
-        store.close()
-    database = connect(tmp_path, StoreSettings())
+def as_in_version_1(directory: Path) -> None:
+    """Take away what later versions brought."""
+    database = connect(directory, StoreSettings())
     with database.transaction() as session:
         session.run("DROP TABLE slice_offsets")
+        session.run("DROP TABLE leases")
         session.run("DELETE FROM counters WHERE name = 'homes'")
+        session.run("DELETE FROM schema_migrations WHERE version > 1")
     database.close()
+
+
+def test_a_store_of_before_the_lease_gets_one(tmp_path: Path) -> None:
+    open_store(tmp_path).close()
+    as_in_version_1(tmp_path)
+    store = open_store(tmp_path)
+    store.replace([], {}, cause=0)
+    assert store.lead() is not None
+    assert store.ask("state").row(0) == (0, 0)
+    store.close()
+
+
+def test_what_a_store_of_version_1_was_made_from_is_final(tmp_path: Path) -> None:
+    part = Partition("otlp_spans", 3)
+    store = open_store(tmp_path)
+    store.write({"spans": spans([1])}, expected={}, positions={part: 7})
+    store.close()
+    as_in_version_1(tmp_path)
     store = open_store(tmp_path)
     assert store.runs([Run(part, 0, 100)]) == [Run(part, 0, 7, FINAL)]
     assert (store.homes_moved(), store.positions()) == (0, {part: 7})
@@ -98,9 +114,9 @@ def test_a_step_that_fails_leaves_the_store_as_it_was(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     open_store(tmp_path).close()
-    number = schema.MIGRATIONS[-1].number + 1
-    statements = ["DROP TABLE slices", "no sql"]
-    broken = schema.Migration(number, "drop what is there", lambda _: statements)
+    broken = schema.Migration(
+        NEWEST + 1, "drop what is there", lambda _: ["DROP TABLE slices", "no sql"]
+    )
     with monkeypatch.context() as once:
         once.setattr(schema, "MIGRATIONS", (*schema.MIGRATIONS, broken))
         with pytest.raises(Exception, match="syntax error"):
