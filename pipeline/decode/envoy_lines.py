@@ -164,7 +164,8 @@ def _connection() -> tuple[pl.Expr, ...]:
             pl.when(~remote.str.ends_with(":0")).then(remote),
         ).alias("downstream_direct_remote_address"),
         remote,
-        pl.col("upstream_host").alias("upstream_remote_address"),
+        # old proxies write tcp://10.0.2.1:80
+        pl.col("upstream_host").str.strip_prefix("tcp://").alias("upstream_remote_address"),
         pl.col("requested_server_name").alias("tls_sni"),
         pl.col("downstream_tls_version").alias("tls_version"),
         # a certificate may have several names; Envoy joins them with commas
