@@ -10,6 +10,7 @@ from typing import Final
 
 import numpy as np
 
+from pipeline.decode.access_log_rows import Told
 from pipeline.decode.columns import times
 from pipeline.decode.envoy_lines import ATTRIBUTES, NUMBERS, TEXTS, decoded
 from pipeline.decode.envoy_words import HEADERS_WITH_QUERY
@@ -67,10 +68,5 @@ def decode(messages: Sequence[bytes]) -> Decoded:
     read = FORMAT.read(lines)
     began = rfc3339(*of_texts(read.fields["start_time"]))
     bad = np.where((read.bad == 0) & ~began.good, len(REASONS), read.bad)
-    return decoded(
-        times(began.values),
-        {name: column for name, column in read.fields.items() if name != "start_time"},
-        read.attributes,
-        bad == 0,
-        lines.refusals((*REASONS, BAD_TIME), bad),
-    )
+    refused = lines.refusals((*REASONS, BAD_TIME), bad)
+    return decoded(Told(times(began.values), read.fields, read.attributes, bad, refused))

@@ -11,6 +11,7 @@ from typing import Final
 import numpy as np
 import pyarrow as pa
 
+from pipeline.decode.access_log_rows import Told
 from pipeline.decode.columns import NOTHING, numbers as as_numbers, texts, times
 from pipeline.decode.envoy_lines import ATTRIBUTES, NUMBERS, TEXTS, decoded
 from pipeline.decode.kernel import Ints
@@ -71,13 +72,9 @@ def decode(messages: Sequence[bytes]) -> Decoded:
     attributes = objects_of(
         lines.buffer, {known: fields[name] for name, known in ATTRIBUTES.items()}
     )
-    return decoded(
-        times(began.values),
-        columns | {"istio": pa.array(istio)},
-        attributes,
-        bad == 0,
-        lines.refusals(REASONS, bad),
-    )
+    columns["istio"] = pa.array(istio)
+    refused = lines.refusals(REASONS, bad)
+    return decoded(Told(times(began.values), columns, attributes, bad, refused))
 
 
 def _fields(lines: Lines) -> tuple[Mapping[str, Ints], np.ndarray[tuple[int], np.dtype[np.bool_]]]:

@@ -71,7 +71,7 @@ class FlatJson:
         if walked.simple.all():
             return self._simple(lines, walked.cells)
         simple, other = np.flatnonzero(walked.simple), np.flatnonzero(~walked.simple)
-        return _merged(
+        return merged(
             (self._simple(lines, walked.cells[simple]), self._parsed(lines.some(other))),
             np.argsort(np.concatenate((simple, other))),
         )
@@ -86,9 +86,7 @@ class FlatJson:
             wrong |= (slices[name] != NOTHING) & (~found.good | (found.values > most))
             columns[name] = as_numbers(found.values, pa.int64(), found.good)
         kept = {known: slices[name] for name, known in self.attributes.items()}
-        attributes = (
-            objects_of(lines.buffer, kept) if kept else pa.nulls(len(cells), pa.string())
-        )
+        attributes = objects_of(lines.buffer, kept) if kept else pa.nulls(len(cells), pa.string())
         return Read(columns, attributes, np.where(wrong, BAD_NUMBER, 0).astype(np.uint8))
 
     def _parsed(self, lines: Lines) -> Read:
@@ -106,7 +104,7 @@ class FlatJson:
         return Read(fields, attributes, bad.astype(np.uint8))
 
 
-def _merged(parts: Sequence[Read], order: Ints) -> Read:
+def merged(parts: Sequence[Read], order: Ints) -> Read:
     """Parts one after the other, then in the order of the lines."""
     place = pa.array(order)
 

@@ -97,35 +97,37 @@ def _walk(
 
 
 @kernel
-def _object(
-    source: Buffer, at: int, end: int, members: Members, order: Ints, cells: Ints
-) -> bool:
+def _object(source: Buffer, at: int, end: int, members: Members, order: Ints, cells: Ints) -> bool:
     """Read one object; ``order`` remembers which spelling came when in the last one."""
     data, count = source.data, 0
     if data[at] != _OPEN:
         return False
     while count < _MOST_MEMBERS:
-        key = _blanks(source, at + 1, end)
-        stop = _string(source, key, end)
-        colon = _blanks(source, stop, end)
-        if stop < 0 or data[colon] != _COLON:
-            return False
-        value = _blanks(source, colon + 1, end)
-        at = _value(source, value, end)
-        if at < 0:
-            return False
-        slice_ = (key + 1) << OFFSET_BITS | (stop - key - 2)
-        spelling = _spelling(source, slice_, members, order[count])
-        if not _store(source, value, at, members, spelling, cells):
-            return False
-        order[count] = max(spelling, 0)
+        at = _blanks(source, _member(source, at + 1, end, members, order[count:], cells), end)
         count += 1
-        at = _blanks(source, at, end)
-        if data[at] == _CLOSE:
+        if 0 <= at < end and data[at] == _CLOSE:
             return bool(at + 1 == end) and _settle(cells)
-        if at >= end or data[at] != _COMMA:
+        if at < 0 or at >= end or data[at] != _COMMA:
             return False
     return False
+
+
+@kernel
+def _member(source: Buffer, at: int, end: int, members: Members, order: Ints, cells: Ints) -> int:
+    """Keep one member and return where it ends; -1 when it is not simple."""
+    key = _blanks(source, at, end)
+    stop = _string(source, key, end)
+    colon = _blanks(source, stop, end)
+    if stop < 0 or colon >= end or source.data[colon] != _COLON:
+        return -1
+    value = _blanks(source, colon + 1, end)
+    after = _value(source, value, end)
+    if after < 0:
+        return -1
+    slice_ = (key + 1) << OFFSET_BITS | (stop - key - 2)
+    spelling = _spelling(source, slice_, members, order[0])
+    order[0] = max(spelling, 0)
+    return after if _store(source, value, after, members, spelling, cells) else -1
 
 
 @inlined

@@ -45,7 +45,7 @@ def objects_of(source: Buffer, members: Mapping[str, Ints]) -> pa.Array:
 def _objects(source: Buffer, values: Ints, text: Buffer, labels: Ints, page: Page) -> int:
     """Write objects; returns the line there was no room for."""
     first, out, offsets = page
-    for line in range(first, values.shape[1]):
+    for line in range(first, len(offsets) - 1):
         at = offsets[line]
         room = _ROOM
         for member in range(len(labels)):
@@ -65,4 +65,4 @@ def _objects(source: Buffer, values: Ints, text: Buffer, labels: Ints, page: Pag
                     at += 1
             out.data[at - 1] = CLOSE_OBJECT
         offsets[line + 1] = at
-    return values.shape[1]
+    return len(offsets) - 1

@@ -10,7 +10,7 @@ from pipeline.decode.lines import Lines
 from pipeline.decode.text import LENGTH_MASK, OFFSET_BITS
 
 _SPACE, _TAB, _QUOTE, _BACKSLASH, _OPEN, _CLOSE = 0x20, 0x09, 0x22, 0x5C, 0x5B, 0x5D
-_DASH, _SLASH, _COLON = 0x2D, 0x2F, 0x3A
+_DASH, _SLASH, _COLON, _QUESTION, _HASH = 0x2D, 0x2F, 0x3A, 0x3F, 0x23
 
 
 class Tokens(NamedTuple):
@@ -33,6 +33,7 @@ def tokens(
     bracketed: int = -1,
     greedy: int = -1,
     escaped: bool = False,
+    cut: bool = False,
 ) -> Tokens:
     """Find the tokens of lines.
 
@@ -45,32 +46,25 @@ def tokens(
         bracketed: number of the token that stands in brackets.
         greedy: number of a token that may hold spaces; it ends before the next quoted one.
         escaped: whether a quote with a backslash before it never ends a token.
+        cut: whether the last token may lack its closing quote, as in lines that were cut short.
     """
     found = Tokens(np.full((len(lines), width), NOTHING), np.zeros(len(lines), np.int64))
-    _tokens(lines.buffer, lines.slices, np.array([bracketed, greedy, escaped]), *found)
+    _tokens(lines.buffer, lines.slices, np.array([bracketed, greedy, escaped, cut]), *found)
     return found
 
 
 @kernel
 def _tokens(source: Buffer, slices: Ints, how: Ints, cells: Ints, counts: Ints) -> None:
-    bracketed, greedy, escaped = how
     data = source.data
     for line in range(len(slices)):
         at = slices[line] >> OFFSET_BITS
         end = at + (slices[line] & LENGTH_MASK)
         count = 0
         while at < end:
-            inside = 0
-            if data[at] == _QUOTE:
-                inside, stop = 1, _closed(source, at + 1, end, _QUOTE, escaped)
-            elif data[at] == _OPEN and count == bracketed:
-                inside, stop = 1, _closed(source, at + 1, end, _CLOSE, 0)
-            elif count == greedy:
-                stop = _before_quoted(source, at, end)
-            else:
-                stop = at
-                while stop < end and data[stop] != _SPACE and data[stop] != _TAB:
-                    stop += 1
+            inside = int(data[at] == _QUOTE or (data[at] == _OPEN and count == how[0]))
+            stop = _end(source, at, end, count, how)
+            if stop < 0 and how[3] and count == cells.shape[1] - 1:
+                stop = end
             if stop < 0:
                 count = -1
                 break
@@ -82,6 +76,21 @@ def _tokens(source: Buffer, slices: Ints, how: Ints, cells: Ints, counts: Ints) 
             while at < end and (data[at] == _SPACE or data[at] == _TAB):
                 at += 1
         counts[line] = count
+
+
+@kernel
+def _end(source: Buffer, at: int, end: int, count: int, how: Ints) -> int:
+    """Where the token that begins at ``at`` ends; -1 when it is not closed."""
+    data, (bracketed, greedy, escaped, _) = source.data, how
+    if data[at] == _QUOTE:
+        return _closed(source, at + 1, end, _QUOTE, escaped)
+    if data[at] == _OPEN and count == bracketed:
+        return _closed(source, at + 1, end, _CLOSE, 0)
+    if count == greedy:
+        return _before_quoted(source, at, end)
+    while at < end and data[at] != _SPACE and data[at] != _TAB:
+        at += 1
+    return at
 
 
 @kernel
@@ -161,16 +170,36 @@ def _requests(source: Buffer, slices: Ints, parts: Ints) -> None:
 def _target(source: Buffer, begin: int, end: int, parts: Ints, index: int) -> None:
     """Split a request target into authority and path."""
     data, path = source.data, begin
-    while path < end and data[path] not in (_SLASH, _COLON, 0x3F):
+    while path < end and data[path] not in (_SLASH, _COLON, _QUESTION):
         path += 1
     if data[path] == _COLON and data[path + 1] == _SLASH and data[path + 2] == _SLASH:
         authority = path + 3
         path = authority
-        while path < end and data[path] not in (_SLASH, 0x3F):
+        while path < end and data[path] not in (_SLASH, _QUESTION):
             path += 1
         parts[0, index] = authority << OFFSET_BITS | (max(path, authority) - authority)
         begin = min(path, end)
+    parts[1, index] = _before_query(source, begin, end)
+
+
+@inlined
+def _before_query(source: Buffer, begin: int, end: int) -> int:
     stop = begin
-    while stop < end and data[stop] not in (0x3F, 0x23):
+    while stop < end and source.data[stop] not in (_QUESTION, _HASH):
         stop += 1
-    parts[1, index] = begin << OFFSET_BITS | (stop - begin)
+    return begin << OFFSET_BITS | (stop - begin)
+
+
+def without_queries(source: Buffer, slices: Ints) -> Ints:
+    """URLs up to their query or fragment, which may be secret."""
+    found = np.ascontiguousarray(slices).copy()
+    _without_queries(source, found)
+    return found
+
+
+@kernel
+def _without_queries(source: Buffer, slices: Ints) -> None:
+    for index in range(len(slices)):
+        if slices[index] != NOTHING:
+            begin = slices[index] >> OFFSET_BITS
+            slices[index] = _before_query(source, begin, begin + (slices[index] & LENGTH_MASK))

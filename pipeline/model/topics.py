@@ -32,7 +32,9 @@ TOPIC_FORMAT: Final = {
 }
 """The format of a topic's messages when no header tells another; other writers send no headers."""
 
-LINE_FORMATS: Final = ("envoy_text", "envoy_json")
+LINE_FORMATS: Final = (
+    "envoy_text", "linkerd_apache", "ztunnel", "envoy_json", "linkerd_json", "combined",
+)  # fmt: skip
 """Formats whose records are lines of text, each a module of ``pipeline/decode`` of that name.
 Where a line could be of several, the first counts."""
 
