@@ -27,3 +27,30 @@ SECRET_KEYS: Final = (
     "client_secret",
 )
 """Header names as OpenTelemetry writes them, and bare, as header maps of access logs do."""
+
+SECRET_WORDS: Final = (
+    "authorization",
+    "cookie",
+    "apikey",
+    "api-key",
+    "token",
+    "secret",
+    "passw",
+    "pwd",
+    "signature",
+    "credential",
+    "access-key",
+    "accesskey",
+    "private-key",
+    "privatekey",
+    "session-id",
+    "sessionid",
+    "jwt",
+)
+"""What makes a name in a line of text the name of a secret, wherever in the name it stands; ``-``
+and ``_`` are the same."""
+
+SECRET_PARAMETERS: Final = (
+    "key", "sig", "auth", "pass", "code", "session", "sid", "otp", "ticket", "assertion",
+)  # fmt: skip
+"""Last words of query parameters and cookies that are secret, too."""
