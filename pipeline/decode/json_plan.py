@@ -109,7 +109,7 @@ class _Compiler:
     def edge(self, path: Path, column: int, cell: int) -> None:
         """Fill one column of the edge that ends a path."""
         edge = self.member(self.node(path[:-1]), path[-1])
-        if edge[column - CHILD] != NO_CELL:
+        if edge[column - CHILD] not in (NO_CELL, cell):
             raise ValueError(f"two cells at {path}")
         edge[column - CHILD] = cell
 

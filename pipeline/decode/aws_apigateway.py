@@ -1,0 +1,292 @@
+"""Access logs of AWS API Gateway: REST, HTTP and WebSocket APIs, written as JSON.
+
+Nothing in such a record is fixed: the operator writes the keys and puts ``$context`` variables behind
+them. Known here are the names of the variables (with dots, nested, joined, with underscores, or the
+last part alone) and those of the console's own formats. Values are text, ``-`` where there is none;
+latencies and ``requestTimeEpoch`` are milliseconds. Also read: subscription payloads of CloudWatch
+Logs and Firehose, see ``cloudwatch``. Source: API Gateway developer guide,
+``api-gateway-variables-for-access-logging``.
+"""
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from typing import Final
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipeline.decode import cloudwatch
+from pipeline.decode.gateway_records import (
+    MILLISECONDS,
+    RATE_LIMITED,
+    UPSTREAM_TIMEOUT,
+    Format,
+    Mask,
+    decoded,
+    first_time,
+    int64,
+    iso_times,
+    joined_flags,
+    mask_of,
+    resources_of,
+    unix_nanoseconds,
+)
+from pipeline.decode.json_cells import Cells
+from pipeline.decode.json_plan import Path, Records
+from pipeline.decode.kernel import Ints
+from pipeline.decode.pseudonyms import PERSON, hashed
+from pipeline.decode.trace_ids import trace_ids
+from pipeline.model.decoded import Decoded, Refusal
+
+_WORD: Final = re.compile(r"[A-Z]?[a-z0-9]+|[A-Z]+(?![a-z])")
+
+
+def spelled(*names: str) -> list[Path]:
+    """Every way in which a variable is written as a key.
+
+    A name in front of which a dot stands is also looked for alone: ``.sourceIp`` of
+    ``identity.sourceIp``.
+    """
+    found: dict[Path, None] = {}
+    for name in names:
+        *holders, last = name.split(".")
+        words = [word.lower() for part in name.split(".") for word in _WORD.findall(part)]
+        for separator in ("", "_", "-", "."):
+            found[(separator.join(words),)] = None
+        found[(name.lower(),)] = None
+        found[(f"context.{name.lower()}",)] = None
+        if holders:
+            found[(*(holder.lower() for holder in holders), last.lower())] = None
+    return list(found)
+
+
+RECORDS: Final = Records(
+    cells={
+        "epoch": spelled("requestTimeEpoch", "timeEpoch"),
+        "time": spelled("requestTime", "time", "timestamp"),
+        "logged_at": [("cloudwatch.timestamp",)],
+        "log_group": [("cloudwatch.log_group",)],
+        "log_stream": [("cloudwatch.log_stream",)],
+        "owner": [("cloudwatch.owner",)],
+        "extended_id": spelled("extendedRequestId"),
+        "request_id": spelled("requestId"),
+        "account": spelled("accountId"),
+        "api": spelled("apiId"),
+        "stage": spelled("stage"),
+        "domain": spelled("domainName"),
+        "method": spelled("httpMethod", "method"),
+        "resource_path": spelled("resourcePath"),
+        "route_key": spelled("routeKey"),
+        "path": spelled("path"),
+        "protocol": spelled("protocol"),
+        "status": spelled("status"),
+        "response_length": spelled("responseLength"),
+        "data_processed": spelled("dataProcessed"),
+        "latency": spelled("responseLatency"),
+        "integration_latency": spelled("integration.latency", "integrationLatency"),
+        "integration_status": spelled("integration.status", "integrationStatus"),
+        "service_status": spelled("integration.integrationStatus", "lambdaStatus"),
+        "integration_error": spelled("integration.error", "integrationErrorMessage"),
+        "integration_id": spelled("integration.requestId", "awsEndpointRequestId"),
+        "upstream": spelled("upstream", "backend", "integrationTarget", "integration.target"),
+        "error_type": spelled("error.responseType", "errorType", "errorResponseType"),
+        "error_message": spelled("error.message", "error.messageString", "errorMessage"),
+        "api_key_id": spelled("identity.apiKeyId", "apiKeyId"),
+        "principal": spelled("authorizer.principalId", "principalId", "user", "identity.user"),
+        "subject": [
+            *spelled("authorizer.claims.sub", "claims.sub", "sub"),
+            ("authorizer", "claims", "sub"),
+            ("authorizer", "jwt", "claims", "sub"),
+        ],
+        "user_arn": spelled("identity.userArn", "userArn", "caller", "identity.caller"),
+        "source_ip": spelled("identity.sourceIp", "sourceIp", "ip"),
+        "user_agent": spelled("identity.userAgent", "userAgent"),
+        "subject_dn": spelled("identity.clientCert.subjectDN", "clientCertSubjectDN"),
+        "waf": spelled("wafResponseCode", "waf"),
+        "xray": spelled("xrayTraceId", "xAmznTraceId"),
+        "traceparent": spelled("traceparent"),
+        "connection_id": spelled("connectionId"),
+        "event_type": spelled("eventType"),
+        "canary": spelled("isCanaryRequest"),
+        "deployment": spelled("deploymentId"),
+    },
+    counts={},
+    needed=("epoch", "time", "logged_at"),
+)
+
+FORMAT: Final = Format(RECORDS)
+
+ATTRIBUTES: Final = {
+    "request_id": "aws.request_id",
+    "integration_id": "aws.integration.request_id",
+    "service_status": "aws.integration.service_status",
+    "integration_error": "aws.integration.error",
+    "error_message": "error.message",
+    "data_processed": "aws.apigateway.data_processed",
+    "waf": "aws.waf.response_code",
+    "connection_id": "aws.apigateway.connection_id",
+    "event_type": "aws.apigateway.event_type",
+    "canary": "aws.apigateway.canary",
+    "deployment": "aws.apigateway.deployment_id",
+    "subject_dn": "tls.client.subject",
+    "log_stream": "aws.log.stream.name",
+}
+
+DEFAULT_STAGE: Final = "$default"
+_LIMITED: Final = ("THROTTLED", "QUOTA_EXCEEDED")
+_TIMED_OUT: Final = "INTEGRATION_TIMEOUT"
+_CLF_TIME: Final = (
+    r"^(\d{2})/(Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)/(\d{4}):(\d{1,2}:\d{2}:\d{2}) ?([+-]\d{4})$"
+)
+_MONTHS: Final = {
+    name: f"{number:02}"
+    for number, name in enumerate("Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split(), 1)
+}
+_ROUTE_KEY: Final = r"^(?:[A-Z]+ )?(.+)$"
+_ROUTE_METHOD: Final = r"^([A-Z]+) "
+_IDS: Final = r"/(?:\d[^/]*|[0-9a-fA-F]{8,}[^/]*|[^/]{24,}|[^/]*[@=+:%][^/]*)"
+"""Segments of a path that look like ids of something or somebody."""
+
+CONTROL: Final = "a control message of CloudWatch Logs"
+
+
+def decode(messages: Sequence[bytes]) -> Decoded:
+    """Decode access logs of API Gateway, bare or as CloudWatch Logs and Firehose deliver them."""
+    lines, wrapped, refused = _lines(messages)
+    cells = FORMAT.cells(lines)
+    start = first_time(
+        cells.numbers("epoch", scale=MILLISECONDS),
+        clf_times(cells.texts("time")),
+        iso_times(cells.texts("time")),
+        cells.numbers("logged_at", scale=MILLISECONDS),
+    )
+    errors = cells.texts("error_type")
+    columns = {
+        **_request(cells),
+        **trace_ids([cells.texts("traceparent"), cells.texts("xray")]),
+        "duration_ns": int64(cells.numbers("latency", scale=MILLISECONDS)),
+        "upstream_duration_ns": int64(cells.numbers("integration_latency", scale=MILLISECONDS)),
+        "upstream_response_status_code": cells.column("integration_status", pa.uint16()),
+        "upstream_cluster": cells.texts("upstream"),
+        "response_code_details": errors,
+        "response_flags": joined_flags(
+            (mask_of(pc.is_in(errors, pa.array(_LIMITED))), RATE_LIMITED),
+            (mask_of(pc.equal(errors, _TIMED_OUT)), UPSTREAM_TIMEOUT),
+        ),
+        "consumer": _consumer(cells),
+        "downstream_remote_address": hashed(cells.texts("source_ip")),
+        "attributes": cells.attributes(ATTRIBUTES),
+    }
+    unknown = ~(cells.told("request_id") | cells.told("extended_id"))
+    found = decoded(cells, columns, start, _gateways(cells), [(unknown, "no request id")])
+    told = [
+        replace(refusal, offset=None) if refusal.message in wrapped else refusal
+        for refusal in found.refused
+    ]
+    told = sorted((*told, *refused), key=lambda refusal: refusal.message)
+    return Decoded(found.batches, tuple(told))
+
+
+def _lines(messages: Sequence[bytes]) -> tuple[list[bytes], set[int], list[Refusal]]:
+    """Messages without what is wrapped around them, which were wrapped, and what was refused."""
+    lines: list[bytes] = []
+    wrapped: set[int] = set()
+    refused: list[Refusal] = []
+    for number, message in enumerate(messages):
+        if not cloudwatch.is_wrapped(message):
+            lines.append(message)
+            continue
+        found = cloudwatch.unwrap(message)
+        wrapped.add(number)
+        lines.append(b"\n".join(found.lines))
+        whole = not found.lines and not found.controls
+        refused += [Refusal(number, reason, whole=whole) for reason in found.broken]
+        if found.controls:
+            refused.append(Refusal(number, CONTROL, records=found.controls))
+    return lines, wrapped, refused
+
+
+def clf_times(text: pa.Array) -> tuple[Ints, Mask]:
+    """Times as in Apache's logs (``12/Mar/2020:19:03:58 +0000``), the space left out or not."""
+    series = pl.Series("time", pl.from_arrow(text), pl.String)
+    if series.null_count() == len(series):
+        return np.zeros(len(series), np.int64), np.zeros(len(series), np.bool_)
+    parts = series.str.extract_groups(_CLF_TIME).struct.unnest()
+    local = parts.select(
+        pl.format(
+            "{}-{}-{}T{}",
+            pl.col("3"),
+            pl.col("2").replace_strict(_MONTHS, default=None, return_dtype=pl.String),
+            pl.col("1"),
+            pl.col("4").str.zfill(8),
+        )
+        .str.to_datetime("%Y-%m-%dT%H:%M:%S", time_unit="ns", strict=False)
+        .alias("local")
+    )["local"]
+    return unix_nanoseconds(local, parts["5"])
+
+
+def _request(cells: Cells) -> dict[str, pa.Array]:
+    key = pl.Series("key", pl.from_arrow(cells.texts("route_key")), pl.String)
+    method = pc.coalesce(cells.texts("method"), key.str.extract(_ROUTE_METHOD).to_arrow().cast(pa.string()))
+    route = pc.coalesce(
+        cells.texts("resource_path"), key.str.extract(_ROUTE_KEY).to_arrow().cast(pa.string())
+    )
+    return {
+        "log_name": cells.texts("log_group"),
+        "protocol": pa.array(["http"]).take(pa.array(np.zeros(len(cells), np.int64))),
+        "protocol_version": cells.texts("protocol"),
+        "request_id": cells.first("extended_id", "request_id"),
+        "stream_id": cells.first("extended_id", "request_id"),
+        "http_request_method": method,
+        "authority": cells.texts("domain"),
+        "url_path": without_ids(cells.paths("path")),
+        "route_name": route,
+        "http_response_status_code": cells.column("status", pa.uint16()),
+        "response_bytes": cells.column("response_length", pa.int64()),
+        "user_agent": cells.texts("user_agent"),
+    }
+
+
+def without_ids(paths: pa.Array) -> pa.Array:
+    """Paths with ``{id}`` for segments that look like ids: they may name persons and things."""
+    if paths.null_count == len(paths):
+        return paths
+    encoded = paths.dictionary_encode()
+    names = pl.Series("path", pl.from_arrow(encoded.dictionary), pl.String)
+    clean = names.str.replace_all(_IDS, "/{id}").to_arrow().cast(pa.string())
+    return clean.take(encoded.indices)
+
+
+def _consumer(cells: Cells) -> pa.Array:
+    """The id of the API key, else a hash of who was authenticated."""
+    person = cells.first("subject", "principal", "user_arn")
+    return pc.coalesce(cells.texts("api_key_id"), hashed(person, PERSON))
+
+
+def _gateways(cells: Cells) -> tuple[pa.Array, pa.Table]:
+    keys = [cells.texts(name) for name in ("api", "stage", "account", "owner", "log_group")]
+    return resources_of(keys, _gateway)
+
+
+def _gateway(told: Sequence[str]) -> dict[str, str | None]:
+    api, stage, account, owner, group = told
+    return {
+        "service_namespace": stage if stage != DEFAULT_STAGE else None,
+        "service_name": api or group.removesuffix("/Canary") or "aws-api-gateway",
+        "system": "aws",
+        "cloud.provider": "aws",
+        "cloud.account.id": account or owner,
+        "aws.apigateway.api_id": api,
+        "aws.apigateway.stage": stage,
+        "aws.log.group.name": group,
+    }
+
+
+def masked_lines(message: bytes, keys: Iterable[str]) -> bytes:
+    """A message without its wrapping and with its secrets overwritten."""
+    lines = b"\n".join(cloudwatch.unwrap(message).lines) if cloudwatch.is_wrapped(message) else message
+    return FORMAT.masked(lines, frozenset(keys))
