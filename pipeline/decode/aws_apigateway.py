@@ -23,8 +23,8 @@ from pipeline.decode.gateway_records import (
     MILLISECONDS,
     RATE_LIMITED,
     UPSTREAM_TIMEOUT,
-    Format,
     Mask,
+    cells_of,
     decoded,
     first_time,
     int64,
@@ -117,8 +117,6 @@ RECORDS: Final = Records(
     needed=("epoch", "time", "logged_at"),
 )
 
-FORMAT: Final = Format(RECORDS)
-
 ATTRIBUTES: Final = {
     "request_id": "aws.request_id",
     "integration_id": "aws.integration.request_id",
@@ -156,7 +154,7 @@ CONTROL: Final = "a control message of CloudWatch Logs"
 def decode(messages: Sequence[bytes]) -> Decoded:
     """Decode access logs of API Gateway, bare or as CloudWatch Logs and Firehose deliver them."""
     lines, wrapped, refused = _lines(messages)
-    cells = FORMAT.cells(lines)
+    cells = cells_of(lines, RECORDS)
     start = first_time(
         cells.numbers("epoch", scale=MILLISECONDS),
         clf_times(cells.texts("time")),
@@ -285,8 +283,3 @@ def _gateway(told: Sequence[str]) -> dict[str, str | None]:
         "aws.log.group.name": group,
     }
 
-
-def masked_lines(message: bytes, keys: Iterable[str]) -> bytes:
-    """A message without its wrapping and with its secrets overwritten."""
-    lines = b"\n".join(cloudwatch.unwrap(message).lines) if cloudwatch.is_wrapped(message) else message
-    return FORMAT.masked(lines, frozenset(keys))

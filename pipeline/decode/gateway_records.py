@@ -15,14 +15,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from pipeline.decode.access_log_rows import access_log_rows
 from pipeline.decode.columns import times
 from pipeline.decode.intern import id_of
 from pipeline.decode.json_cells import Cells
-from pipeline.decode.json_plan import Plan, Records, compile_records
+from pipeline.decode.json_plan import Records, compile_records
 from pipeline.decode.json_walk import FAULTS_NAMED, walk
 from pipeline.decode.kernel import Ints
 from pipeline.model.decoded import Decoded, Refusal
-from pipeline.model.secret_keys import GATEWAY_SECRET_KEYS, SECRET_KEYS
 from pipeline.model.tables import ACCESS_LOGS, RESOURCES
 
 Mask = NDArray[np.bool_]
@@ -40,36 +40,15 @@ _SEPARATOR: Final = "\x1f"
 _NOTHING: Final = pa.scalar(None, pa.string())
 
 
-class Format:
-    """One JSON format of a gateway: its declaration, compiled when it is first used.
+def cells_of(messages: Sequence[bytes], records: Records) -> Cells:
+    """The records of messages.
 
     Args:
-        records: what is looked for.
+        messages: JSON text in any layout.
+        records: what is looked for in each record.
     """
-
-    def __init__(self, records: Records) -> None:
-        self._records = records
-        self._plans: dict[frozenset[str], Plan] = {}
-
-    def cells(self, messages: Sequence[bytes]) -> Cells:
-        """The records of messages."""
-        names = self._records.names
-        return Cells(walk(messages, self._plan(DEFAULT_KEYS), len(names)), names)
-
-    def masked(self, message: bytes, keys: frozenset[str] | None = None) -> bytes:
-        """The same message with its secrets overwritten, of the same length."""
-        plan = self._plan(DEFAULT_KEYS if keys is None else keys | GATEWAY_KEYS)
-        source = walk([message], plan, len(self._records.names), keep=False).source
-        return source.data[: source.size].tobytes()
-
-    def _plan(self, keys: frozenset[str]) -> Plan:
-        if keys not in self._plans:
-            self._plans[keys] = compile_records(self._records, sorted(keys))
-        return self._plans[keys]
-
-
-GATEWAY_KEYS: Final = frozenset(GATEWAY_SECRET_KEYS)
-DEFAULT_KEYS: Final = frozenset(SECRET_KEYS) | GATEWAY_KEYS
+    names = records.names
+    return Cells(walk(messages, compile_records(records), len(names)), names)
 
 
 def decoded(
@@ -105,9 +84,7 @@ def decoded(
         "start_time": times(moment, told),
         "resource_id": ids,
     }
-    nothing = {column.name: pa.nulls(len(cells), ACCESS_LOGS.arrow.field(column.name).type) for column in ACCESS_LOGS if column.name not in whole}
-    rows = pa.table([{**whole, **nothing}[name] for name in ACCESS_LOGS.names], ACCESS_LOGS.arrow)
-    rows = rows.filter(pa.array(kept))
+    rows = access_log_rows(whole, kept)
     speaking = pc.is_in(named["resource_id"], pc.unique(rows["resource_id"]))
     return Decoded(
         {ACCESS_LOGS.name: rows, RESOURCES.name: named.filter(speaking)}, tuple(refused)

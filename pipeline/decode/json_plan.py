@@ -4,19 +4,20 @@ A path is the names of the members on the way to a value. Letter case does not m
 an array belongs to the member that holds the array.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Final, NamedTuple
 
 import numpy as np
 
-from pipeline.decode.kernel import Buffer, Bytes, Ints, buffer_of, inlined, kernel
+from pipeline.decode.kernel import Buffer, Ints, buffer_of, inlined, kernel
 from pipeline.decode.text import LENGTH_MASK, OFFSET_BITS, slices_of
 
 Path = tuple[str, ...]
 
-NOWHERE, MASKED, ROOT = 0, 1, 2
-"""Nodes: where nothing is looked for, the names whose values are masked, the record itself."""
+NOWHERE, ROOT = 0, 1
+"""Nodes: where nothing is looked for, the record itself."""
 
 NODE, NAME, CHILD, CELL, COUNT = range(5)
 """Columns of the table of edges."""
@@ -38,31 +39,27 @@ class Plan(NamedTuple):
     Attributes:
         names: the text of all names, in lower case.
         edges: an open-addressed table; NODE is -1 where it is empty.
-        query: by node, 1 where members are query parameters, masked by words in their names.
         needed: cells of which a record must tell at least one; none when anything will do.
     """
 
     names: Buffer
     edges: Ints
-    query: Bytes
     needed: Ints
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Records:
-    """The declaration of a JSON format.
+    """The declaration of a JSON format; there is one object for each.
 
     Attributes:
         cells: by the name of a cell the paths that may fill it; of several that are told the last
             counts, unless it is null.
         counts: by the name of a cell the path of the array whose elements it counts.
-        queries: paths of objects that hold query parameters.
         needed: cells of which a record must tell at least one.
     """
 
     cells: Mapping[str, Sequence[Path]]
     counts: Mapping[str, Path]
-    queries: Sequence[Path] = ()
     needed: Sequence[str] = ()
 
     @property
@@ -71,8 +68,9 @@ class Records:
         return {name: number for number, name in enumerate((*self.cells, *self.counts))}
 
 
-def compile_records(records: Records, masked: Iterable[str]) -> Plan:
-    """Compile a declaration, together with the names whose values are masked wherever they are."""
+@cache
+def compile_records(records: Records) -> Plan:
+    """Compile a declaration."""
     compiler = _Compiler()
     positions = records.names
     for name, paths in records.cells.items():
@@ -80,10 +78,7 @@ def compile_records(records: Records, masked: Iterable[str]) -> Plan:
             compiler.edge(path, CELL, positions[name])
     for name, path in records.counts.items():
         compiler.edge(path, COUNT, positions[name])
-    for name in masked:
-        compiler.member(MASKED, name)
-    queries = {compiler.node(path) for path in records.queries}
-    return compiler.compiled(queries, [positions[name] for name in records.needed])
+    return compiler.compiled([positions[name] for name in records.needed])
 
 
 class _Compiler:
@@ -113,7 +108,7 @@ class _Compiler:
             raise ValueError(f"two cells at {path}")
         edge[column - CHILD] = cell
 
-    def compiled(self, queries: set[int], needed: Sequence[int]) -> Plan:
+    def compiled(self, needed: Sequence[int]) -> Plan:
         """All edges in one table, a quarter full."""
         names = [name for _, name in self._edges]
         slices = slices_of(names)
@@ -121,14 +116,11 @@ class _Compiler:
         edges = np.full((1 << (4 * len(names)).bit_length(), COUNT + 1), _EMPTY, np.int64)
         for (node, name), slice_, told in zip(self._edges, slices.tolist(), self._edges.values(), strict=True):
             begin = slice_ >> OFFSET_BITS
-            spot = hash_of(buffer, begin, len(name))
-            spot = slot_of(spot, node, len(edges))
+            spot = slot_of(buffer, begin, len(name), node, len(edges))
             while edges[spot, NODE] != _EMPTY:
                 spot = (spot + 1) % len(edges)
             edges[spot] = (node, slice_, *told)
-        flags = np.zeros(self._nodes, np.uint8)
-        flags[sorted(queries)] = 1
-        return Plan(buffer, edges, flags, np.array(needed, np.int64))
+        return Plan(buffer, edges, np.array(needed, np.int64))
 
 
 @inlined
@@ -140,31 +132,26 @@ def lower(word: int) -> int:
 
 
 @kernel
-def hash_of(source: Buffer, begin: int, length: int) -> int:
-    """A hash of a name in lower case: of its length and its first and last eight bytes."""
+def slot_of(source: Buffer, begin: int, length: int, node: int, slots: int) -> int:
+    """Where in the table the search for a name of a node begins; slots are a power of two.
+
+    Names are told apart by their length and their first and last eight bytes.
+    """
+    first, last = np.uint64(0), np.uint64(length)
     if length >= 8:
         first = lower(source.words[begin])
-        last = lower(source.words[begin + length - 8])
-    else:
-        first = lower(source.words[begin]) & (_ALL >> np.uint64(64 - 8 * length)) if length else np.uint64(0)
-        last = np.uint64(length)
-    mixed = (first * _FACTOR) ^ (last + np.uint64(length)) * _NODE_FACTOR
-    mixed ^= mixed >> np.uint64(31)
-    return int(np.int64(mixed))
-
-
-@kernel
-def slot_of(hashed: int, node: int, slots: int) -> int:
-    """Where in the table the search for a name of a node begins; slots are a power of two."""
-    mixed = (np.uint64(hashed) + np.uint64(node)) * _FACTOR
+        last += lower(source.words[begin + length - 8]) << np.uint64(1)
+    elif length:
+        first = lower(source.words[begin]) & (_ALL >> np.uint64(64 - 8 * length))
+    mixed = (first ^ (last + np.uint64(node)) * _NODE_FACTOR) * _FACTOR
     return int(np.int64((mixed >> np.uint64(32)) & np.uint64(slots - 1)))
 
 
 @inlined
-def find(plan: Plan, source: Buffer, begin: int, length: int, hashed: int, node: int) -> int:
+def find(plan: Plan, source: Buffer, begin: int, length: int, node: int) -> int:
     """The number of the edge of that name, or -1."""
     slots = len(plan.edges)
-    spot = slot_of(hashed, node, slots)
+    spot = slot_of(source, begin, length, node, slots)
     while plan.edges[spot, NODE] >= 0:
         slice_ = plan.edges[spot, NAME]
         if plan.edges[spot, NODE] == node and slice_ & LENGTH_MASK == length:

@@ -11,15 +11,14 @@ import numpy as np
 from pipeline.decode.kernel import Buffer, inlined, kernel
 from pipeline.decode.text import BACKSLASH, QUOTE, utf8_sequence
 
-ESCAPES, EQUALS = 1, 2
-"""What a string has in it: backslashes; equals signs, as query strings have."""
-MARK_BITS: Final = 2
+ESCAPES: Final = 1
+"""Mark of a string that has backslashes in it."""
+MARK_BITS: Final = 1
 
 _ONES: Final = np.uint64(0x0101010101010101)
 _HIGH_BITS: Final = np.uint64(0x8080808080808080)
 _QUOTES: Final = np.uint64(QUOTE) * _ONES
 _BACKSLASHES: Final = np.uint64(BACKSLASH) * _ONES
-_EQUALS: Final = np.uint64(ord("=")) * _ONES
 _SPACES: Final = np.uint64(ord(" ")) * _ONES
 _NONE: Final = np.uint64(0)
 _ONE: Final = np.uint64(1)
@@ -56,16 +55,14 @@ def string_end(source: Buffer, at: int, end: int) -> int:
     """Where a string ends that begins at ``at``, after its quote.
 
     Returns:
-        the place of the closing quote, shifted by ``MARK_BITS``, with ESCAPES and EQUALS; or the
+        the place of the closing quote, shifted by ``MARK_BITS``, with ESCAPES; or the
         complement of the place of an error.
     """
     begin = at
-    equals = _NONE
     high = _NONE
     marks = 0
     while at < end:
         word = source.words[at]
-        equals |= _zeros(word ^ _EQUALS)
         high |= word & _HIGH_BITS
         stop = (
             _zeros(word ^ _QUOTES) | _zeros(word ^ _BACKSLASHES) | ((word - _SPACES) & ~word & _HIGH_BITS)
@@ -81,8 +78,6 @@ def string_end(source: Buffer, at: int, end: int) -> int:
         if byte == QUOTE:
             if high and not _is_utf8(source, begin, at):
                 return ~begin
-            if equals:
-                marks |= EQUALS
             return at << MARK_BITS | marks
         if byte != BACKSLASH:
             return ~at

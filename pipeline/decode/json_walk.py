@@ -2,7 +2,7 @@
 
 A message is records in any layout: one on each line, in arrays, one after another, indented. What
 is wrong with a record concerns that record only; the walk goes on at the next line that can begin
-one. Secrets are masked on the way, in the buffer. This module must not know any format.
+one. This module must not know any format.
 """
 
 from collections.abc import Sequence
@@ -11,17 +11,8 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from pipeline.decode.json_mask import (
-    hide_number,
-    hide_parameters,
-    hide_text,
-    is_masked,
-    is_secret_name,
-    secret_words,
-)
-from pipeline.decode.json_plan import CELL, CHILD, COUNT, NOWHERE, ROOT, Plan, find, hash_of
+from pipeline.decode.json_plan import CELL, CHILD, COUNT, NOWHERE, ROOT, Plan, find
 from pipeline.decode.json_scan import (
-    EQUALS,
     ESCAPES,
     MARK_BITS,
     number_end,
@@ -54,7 +45,7 @@ REASONS: Final = ("not JSON", "not a JSON object", "nested too deeply", "no time
 FAULTS_NAMED: Final = 1000
 """How many bad records of a message are named one by one; the rest are counted by reason."""
 
-_NODE, _BEGIN, _CELL, _COUNT, _CLOSER, _HIDDEN, _ITEMS = range(7)
+_NODE, _BEGIN, _CELL, _COUNT, _CLOSER, _ITEMS = range(6)
 _FIRST, _AFTER = 0, 1
 
 
@@ -81,7 +72,7 @@ class Walked:
     """Records as the walk found them.
 
     Attributes:
-        source: the bytes, with secrets masked and the strings of cells unescaped.
+        source: the bytes, with the strings of cells unescaped.
         cells: a row for each record.
         kinds: what each cell holds.
         messages: the message each record is in.
@@ -97,15 +88,13 @@ class Walked:
     refused: tuple[Refusal, ...]
 
 
-def walk(messages: Sequence[bytes], plan: Plan, width: int, *, keep: bool = True) -> Walked:
+def walk(messages: Sequence[bytes], plan: Plan, width: int) -> Walked:
     """Find the records of messages and put what the plan looks for into cells.
 
     Args:
         messages: JSON text.
         plan: what to look for.
         width: how many cells a row has.
-        keep: whether the strings of cells are unescaped in the buffer; where it is false, the
-            buffer stays JSON.
     """
     source = buffer_of(messages)
     bounds = np.cumsum([0, *map(len, messages)])
@@ -113,12 +102,11 @@ def walk(messages: Sequence[bytes], plan: Plan, width: int, *, keep: bool = True
     counts: list[int] = []
     refused: list[Refusal] = []
     rows = 0
-    words, slices = secret_words()
     for number in range(len(messages)):
         at, end, faults = int(bounds[number]), int(bounds[number + 1]), 0
         before = rows
         while True:
-            at, rows, faults = _walk(source, at, end, plan, words, slices, keep, room, rows, faults)
+            at, rows, faults = _walk(source, at, end, plan, room, rows, faults)
             if at >= end:
                 break
             room = _larger(room, rows, faults)
@@ -169,7 +157,7 @@ def _larger(room: Room, rows: int, faults: int) -> Room:
 
 @kernel
 def _walk(
-    source: Buffer, at: int, end: int, plan: Plan, words: Buffer, slices: Ints, keep: bool,
+    source: Buffer, at: int, end: int, plan: Plan,
     room: Room, rows: int, faults: int,
 ) -> tuple[int, int, int]:  # fmt: skip
     """Walk on until the end, or until there is no room for another record or fault."""
@@ -186,7 +174,7 @@ def _walk(
         stop = ~at
         if byte == OPEN_OBJECT:
             room.kinds[rows, :] = MISSING
-            stop = _record(source, at, end, plan, words, slices, keep, room, rows)
+            stop = _record(source, at, end, plan, room, rows)
         if stop >= 0 and _is_complete(plan, room, rows):
             room.begins[rows] = at
             rows += 1
@@ -232,14 +220,14 @@ def _next_record(source: Buffer, at: int, end: int) -> int:
 
 @kernel
 def _record(
-    source: Buffer, at: int, end: int, plan: Plan, words: Buffer, slices: Ints, keep: bool,
+    source: Buffer, at: int, end: int, plan: Plan,
     room: Room, row: int,
 ) -> int:  # fmt: skip
     """Walk one object; returns where it ends, or the complement of the place of an error."""
     stack = room.stack
     depth = 0
     stack[0, _NODE], stack[0, _CELL], stack[0, _COUNT] = ROOT, -1, -1
-    stack[0, _CLOSER], stack[0, _HIDDEN], stack[0, _ITEMS] = CLOSE_OBJECT, 0, 0
+    stack[0, _CLOSER], stack[0, _ITEMS] = CLOSE_OBJECT, 0
     state = _FIRST
     at += 1
     while True:
@@ -263,7 +251,6 @@ def _record(
                 return ~end
             byte = source.data[at]
         node = stack[depth, _NODE]
-        hidden = stack[depth, _HIDDEN]
         child, cell, count = node, -1, -1
         if stack[depth, _CLOSER] == CLOSE_OBJECT:
             if byte != QUOTE:
@@ -274,21 +261,15 @@ def _record(
                 return stop
             at = stop >> MARK_BITS
             child = NOWHERE
-            if at > begin:
-                name = at
-                if stop & ESCAPES and keep:
-                    name = begin + unescape(source, begin, at)
-                hashed = hash_of(source, begin, name - begin)
-                if node != NOWHERE:
-                    edge = find(plan, source, begin, name - begin, hashed, node)
-                    if edge >= 0:
-                        child = plan.edges[edge, CHILD]
-                        cell = plan.edges[edge, CELL]
-                        count = plan.edges[edge, COUNT]
-                    if plan.query[node] and is_secret_name(source, begin, name, words, slices):
-                        hidden = 1
-                if not hidden and is_masked(plan, source, begin, name - begin, hashed):
-                    hidden = 1
+            if node != NOWHERE:
+                size = at - begin
+                if stop & ESCAPES:
+                    size = unescape(source, begin, at)
+                edge = find(plan, source, begin, size, node)
+                if edge >= 0:
+                    child = plan.edges[edge, CHILD]
+                    cell = plan.edges[edge, CELL]
+                    count = plan.edges[edge, COUNT]
             at = space(source, at + 1, end)
             if at >= end or source.data[at] != COLON:
                 return ~at
@@ -306,7 +287,7 @@ def _record(
             depth += 1
             stack[depth, _NODE], stack[depth, _CELL], stack[depth, _COUNT] = child, cell, count
             stack[depth, _CLOSER] = CLOSE_OBJECT if byte == OPEN_OBJECT else CLOSE_ARRAY
-            stack[depth, _HIDDEN], stack[depth, _BEGIN], stack[depth, _ITEMS] = hidden, at, 0
+            stack[depth, _BEGIN], stack[depth, _ITEMS] = at, 0
             state = _FIRST
             at += 1
             continue
@@ -316,13 +297,9 @@ def _record(
             if stop < 0:
                 return stop
             at = stop >> MARK_BITS
-            size = at - begin
-            if hidden:
-                hide_text(source, begin, at)
-            elif stop & EQUALS:
-                hide_parameters(source, begin, at, words, slices)
             if cell >= 0:
-                if keep and stop & ESCAPES and not hidden:
+                size = at - begin
+                if stop & ESCAPES:
                     size = unescape(source, begin, at)
                 room.cells[row, cell] = begin << OFFSET_BITS | size
                 room.kinds[row, cell] = STRING
@@ -332,8 +309,6 @@ def _record(
         if byte == ord("-") or ord("0") <= byte <= ord("9"):
             at = number_end(source, at, end)
             kind = NUMBER
-            if hidden and at >= 0:
-                hide_number(source, begin, at)
         else:
             at = word_end(source, at, end)
             kind = TRUE if byte == ord("t") else FALSE if byte == ord("f") else NULL

@@ -20,9 +20,9 @@ from pipeline.decode.gateway_records import (
     RATE_LIMITED,
     UPSTREAM_FAILED,
     UPSTREAM_TIMEOUT,
-    Format,
     Mask,
     address,
+    cells_of,
     decoded,
     int64,
     joined_flags,
@@ -99,10 +99,7 @@ RECORDS: Final = Records(
         "correlation_id": [("correlation_id",)],
     },
     counts={"try_count": ("tries",)},
-    queries=[("request", "querystring")],
 )
-
-FORMAT: Final = Format(RECORDS)
 
 ATTRIBUTES: Final = {
     "latency_kong": "kong.latencies.kong",
@@ -132,7 +129,7 @@ _TRY: Final = ("ip", "port", "state", "code", "balancer_latency")
 
 def decode(messages: Sequence[bytes]) -> Decoded:
     """Decode Kong's log records."""
-    cells = FORMAT.cells(messages)
+    cells = cells_of(messages, RECORDS)
     stream = cells.told("session_received") | cells.told("session_sent")
     tries = cells.counts("try_count")
     proxied = _proxied(cells, tries)

@@ -25,48 +25,43 @@ SECRET_KEYS: Final = (
     "access_token",
     "refresh_token",
     "client_secret",
-)
-"""Header names as OpenTelemetry writes them, and bare, as header maps of access logs do."""
-
-_APIGEE: Final = (
-    *(f"request.header.{name}" for name in _HEADERS),
-    "request.header.authorization.values",
-    "request.header.authorization.values.string",
-    *(f"request.queryparam.{name}" for name in ("apikey", "api_key", "key", "access_token")),
     "client_id",
-    "clientid",
+    "clientcertpem",
+    "querystring",
     "message.content",
     "request.content",
     "response.content",
-    "error.content",
 )
-_AWS: Final = (
-    "identity.apikey",
-    "identity_apikey",
-    "identity_api_key",
-    "accesskey",
-    "access_key",
-    "identity.accesskey",
-    "clientcertpem",
-    "client_cert_pem",
-    "identity.clientcert.clientcertpem",
-    "x-amz-firehose-access-key",
-    "x-amzn-oidc-data",
-    "x-amzn-oidc-accesstoken",
-)
+"""Header names as OpenTelemetry writes them, and bare, as header maps of access logs do. The last
+ones are what API gateways log: the key of an Apigee application, the certificate of a client of AWS,
+Kong's parsed query, bodies."""
 
-GATEWAY_SECRET_KEYS: Final = (
-    *_APIGEE,
-    *_AWS,
-    "api_key",
+SECRET_WORDS: Final = (
+    "authorization",
+    "cookie",
+    "apikey",
+    "api-key",
     "token",
-    "id_token",
-    "x-access-token",
-    "x-csrf-token",
-    "x-xsrf-token",
-    "x-goog-api-key",
-    "x-goog-iap-jwt-assertion",
-    "kong-admin-token",
+    "secret",
+    "passw",
+    "pwd",
+    "signature",
+    "credential",
+    "access-key",
+    "accesskey",
+    "private-key",
+    "privatekey",
+    "session-id",
+    "sessionid",
+    "jwt",
 )
-"""Names in the records of API gateways whose values are credentials or bodies; letter case does not
-matter. In query strings names are told by the words in them, see ``decode.json_mask``."""
+"""What makes a name in a line of text the name of a secret, wherever in the name it stands; ``-``
+and ``_`` are the same."""
+
+KEY_IDS: Final = ("key-id", "keyid")
+"""Last words of names that are not secret although they have such a word in them: who a key is."""
+
+SECRET_PARAMETERS: Final = (
+    "key", "sig", "auth", "pass", "code", "session", "sid", "otp", "ticket", "assertion",
+)  # fmt: skip
+"""Last words of query parameters and cookies that are secret, too."""

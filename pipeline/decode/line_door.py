@@ -1,0 +1,56 @@
+"""The check at the door of formats whose records are lines: secrets masked, bad lines found.
+
+The decoder itself says which lines are good, so that door and decoder can never disagree.
+"""
+
+from dataclasses import dataclass
+from functools import cache
+from importlib import import_module
+
+from pipeline.decode import DECODERS, MODULES
+from pipeline.decode.lines import LineFormat
+from pipeline.decode.masking import MaskedKeys
+from pipeline.model.decoded import Refusal
+from pipeline.model.topics import FORMAT_SIGNAL, LINE_FORMATS
+
+
+@dataclass(frozen=True, slots=True)
+class AdmittedLines:
+    """Lines that may go on the bus.
+
+    Attributes:
+        body: the bytes; of the same length as they came, secrets overwritten.
+        records: how many records the decoder will take.
+        refused: what it will refuse; offsets are those of the lines in the body.
+    """
+
+    body: bytes
+    records: int
+    refused: tuple[Refusal, ...] = ()
+
+    @property
+    def rejected(self) -> int:
+        """How many records the decoder will refuse."""
+        return sum(refusal.records for refusal in self.refused)
+
+
+def admit_lines(format_name: str, body: bytes, masked: MaskedKeys) -> AdmittedLines:
+    """Mask the secrets of whole lines and count their records; answers whatever the bytes are."""
+    body = masked.mask_text(body)
+    decoded = DECODERS[format_name]([body])
+    rows = decoded.batches.get(FORMAT_SIGNAL[format_name])
+    return AdmittedLines(body, 0 if rows is None else rows.num_rows, decoded.refused)
+
+
+@cache
+def line_format(format_name: str) -> LineFormat:
+    """What is known of one of ``LINE_FORMATS``."""
+    found: LineFormat = import_module(MODULES[format_name]).LINES
+    return found
+
+
+def format_of_lines(lines: list[bytes]) -> str | None:
+    """The format that most of these lines look like; None when none does."""
+    counts = {name: sum(map(line_format(name).fits, lines)) for name in LINE_FORMATS}
+    best = max(counts, key=counts.__getitem__, default=None)
+    return best if best and counts[best] else None
