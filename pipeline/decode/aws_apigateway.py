@@ -1,7 +1,7 @@
 """Access logs of AWS API Gateway: REST, HTTP and WebSocket APIs, written as JSON.
 
-Nothing in such a record is fixed: the operator writes the keys and puts ``$context`` variables behind
-them. Known here are the names of the variables (with dots, nested, joined, with underscores, or the
+Nothing in such a record is fixed: the operator writes the keys and puts ``$context`` variables
+behind them. Known here are the names of the variables (with dots, nested, joined, with underscores, or the
 last part alone) and those of the console's own formats. Values are text, ``-`` where there is none;
 latencies and ``requestTimeEpoch`` are milliseconds. Also read: subscription payloads of CloudWatch
 Logs and Firehose, see ``cloudwatch``. Source: API Gateway developer guide,
@@ -9,7 +9,7 @@ Logs and Firehose, see ``cloudwatch``. Source: API Gateway developer guide,
 """
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 
@@ -22,6 +22,7 @@ from pipeline.decode import cloudwatch
 from pipeline.decode.gateway_records import (
     MILLISECONDS,
     RATE_LIMITED,
+    REFUSED,
     UPSTREAM_TIMEOUT,
     Mask,
     cells_of,
@@ -31,15 +32,17 @@ from pipeline.decode.gateway_records import (
     iso_times,
     joined_flags,
     mask_of,
+    members,
     resources_of,
     unix_nanoseconds,
 )
 from pipeline.decode.json_cells import Cells
 from pipeline.decode.json_plan import Path, Records
 from pipeline.decode.kernel import Ints
+from pipeline.decode.lines import LineFormat
 from pipeline.decode.pseudonyms import PERSON, hashed
 from pipeline.decode.trace_ids import trace_ids
-from pipeline.model.decoded import Decoded, Refusal
+from pipeline.model.decoded import Decoded
 
 _WORD: Final = re.compile(r"[A-Z]?[a-z0-9]+|[A-Z]+(?![a-z])")
 
@@ -67,6 +70,7 @@ RECORDS: Final = Records(
     cells={
         "epoch": spelled("requestTimeEpoch", "timeEpoch"),
         "time": spelled("requestTime", "time", "timestamp"),
+        "refused": [(REFUSED,)],
         "logged_at": [("cloudwatch.timestamp",)],
         "log_group": [("cloudwatch.log_group",)],
         "log_stream": [("cloudwatch.log_stream",)],
@@ -114,7 +118,7 @@ RECORDS: Final = Records(
         "deployment": spelled("deploymentId"),
     },
     counts={},
-    needed=("epoch", "time", "logged_at"),
+    needed=("epoch", "time", "logged_at", "refused"),
 )
 
 ATTRIBUTES: Final = {
@@ -136,31 +140,22 @@ ATTRIBUTES: Final = {
 DEFAULT_STAGE: Final = "$default"
 _LIMITED: Final = ("THROTTLED", "QUOTA_EXCEEDED")
 _TIMED_OUT: Final = "INTEGRATION_TIMEOUT"
-_CLF_TIME: Final = (
-    r"^(\d{2})/(Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)/(\d{4}):(\d{1,2}:\d{2}:\d{2}) ?([+-]\d{4})$"
-)
+_CLF_TIME: Final = r"^(\d{2})/([A-Z][a-z]{2})/(\d{4}):(\d{1,2}:\d{2}:\d{2}) ?([+-]\d{4})$"
 _MONTHS: Final = {
-    name: f"{number:02}"
-    for number, name in enumerate("Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split(), 1)
-}
+    "Jan": "01", "Feb": "02", "Mar": "03", "Apr": "04", "May": "05", "Jun": "06",
+    "Jul": "07", "Aug": "08", "Sep": "09", "Oct": "10", "Nov": "11", "Dec": "12",
+}  # fmt: skip
 _ROUTE_KEY: Final = r"^(?:[A-Z]+ )?(.+)$"
 _ROUTE_METHOD: Final = r"^([A-Z]+) "
 _IDS: Final = r"/(?:\d[^/]*|[0-9a-fA-F]{8,}[^/]*|[^/]{24,}|[^/]*[@=+:%][^/]*)"
 """Segments of a path that look like ids of something or somebody."""
 
-CONTROL: Final = "a control message of CloudWatch Logs"
-
 
 def decode(messages: Sequence[bytes]) -> Decoded:
     """Decode access logs of API Gateway, bare or as CloudWatch Logs and Firehose deliver them."""
-    lines, wrapped, refused = _lines(messages)
+    lines = [opened(message) for message in messages]
     cells = cells_of(lines, RECORDS)
-    start = first_time(
-        cells.numbers("epoch", scale=MILLISECONDS),
-        clf_times(cells.texts("time")),
-        iso_times(cells.texts("time")),
-        cells.numbers("logged_at", scale=MILLISECONDS),
-    )
+    start = _start(cells)
     errors = cells.texts("error_type")
     columns = {
         **_request(cells),
@@ -181,30 +176,56 @@ def decode(messages: Sequence[bytes]) -> Decoded:
     unknown = ~(cells.told("request_id") | cells.told("extended_id"))
     found = decoded(cells, columns, start, _gateways(cells), [(unknown, "no request id")])
     told = [
-        replace(refusal, offset=None) if refusal.message in wrapped else refusal
+        refusal
+        if lines[refusal.message] is messages[refusal.message]
+        else replace(refusal, offset=None)
         for refusal in found.refused
     ]
-    told = sorted((*told, *refused), key=lambda refusal: refusal.message)
     return Decoded(found.batches, tuple(told))
 
 
-def _lines(messages: Sequence[bytes]) -> tuple[list[bytes], set[int], list[Refusal]]:
-    """Messages without what is wrapped around them, which were wrapped, and what was refused."""
-    lines: list[bytes] = []
-    wrapped: set[int] = set()
-    refused: list[Refusal] = []
-    for number, message in enumerate(messages):
-        if not cloudwatch.is_wrapped(message):
-            lines.append(message)
-            continue
-        found = cloudwatch.unwrap(message)
-        wrapped.add(number)
-        lines.append(b"\n".join(found.lines))
-        whole = not found.lines and not found.controls
-        refused += [Refusal(number, reason, whole=whole) for reason in found.broken]
-        if found.controls:
-            refused.append(Refusal(number, CONTROL, records=found.controls))
-    return lines, wrapped, refused
+def _start(cells: Cells) -> tuple[Ints, Mask]:
+    """When requests began: to the millisecond where that is told, else to the second."""
+    epoch = cells.numbers("epoch", scale=MILLISECONDS)
+    if epoch[1].all():
+        return epoch
+    written = cells.texts("time")
+    logged = cells.numbers("logged_at", scale=MILLISECONDS)
+    return first_time(epoch, clf_times(written), iso_times(written), logged)
+
+
+def opened(message: bytes) -> bytes:
+    """A message as log lines: without what CloudWatch Logs and Firehose wrap around them."""
+    return cloudwatch.unwrap(message) if cloudwatch.is_wrapped(message) else message
+
+
+def fits(line: bytes) -> bool:
+    """Whether a line looks like an access log of API Gateway, or a payload of CloudWatch Logs."""
+    told = members(line)
+    if "awslogs" in told or {"messagetype", "logevents"} <= told.keys():
+        return True
+    if _carries(told.get("records")):
+        return True
+    return bool(told.keys() & _IDS_TOLD) and len(told.keys() & _TYPICAL) >= 2
+
+
+def _carries(records: object) -> bool:
+    """Whether records are those of Firehose or Kinesis."""
+    first = records[0] if isinstance(records, list) and records else None
+    return isinstance(first, dict) and ("data" in first or "kinesis" in first)
+
+
+_IDS_TOLD: Final = frozenset(path[0] for path in spelled("requestId", "extendedRequestId"))
+_TYPICAL: Final = frozenset(
+    path[0]
+    for path in spelled(
+        "requestTime", "requestTimeEpoch", "routeKey", "resourcePath", "apiId", "stage",
+        "httpMethod", "responseLength", "integrationLatency", "integration", "identity",
+    )
+    if len(path) == 1
+)  # fmt: skip
+
+LINES: Final = LineFormat(fits, json=True, opened=opened)
 
 
 def clf_times(text: pa.Array) -> tuple[Ints, Mask]:
@@ -229,7 +250,9 @@ def clf_times(text: pa.Array) -> tuple[Ints, Mask]:
 
 def _request(cells: Cells) -> dict[str, pa.Array]:
     key = pl.Series("key", pl.from_arrow(cells.texts("route_key")), pl.String)
-    method = pc.coalesce(cells.texts("method"), key.str.extract(_ROUTE_METHOD).to_arrow().cast(pa.string()))
+    method = pc.coalesce(
+        cells.texts("method"), key.str.extract(_ROUTE_METHOD).to_arrow().cast(pa.string())
+    )
     route = pc.coalesce(
         cells.texts("resource_path"), key.str.extract(_ROUTE_KEY).to_arrow().cast(pa.string())
     )
@@ -282,4 +305,3 @@ def _gateway(told: Sequence[str]) -> dict[str, str | None]:
         "aws.apigateway.stage": stage,
         "aws.log.group.name": group,
     }
-

@@ -1,19 +1,28 @@
 """What CloudWatch Logs wraps log lines into on their way to a subscriber, taken off again.
 
 A subscription delivers gzipped JSON: bare (Firehose, Kinesis), as ``{"awslogs": {"data": base64}}``
-(Lambda), or in records of Kinesis and Firehose, again in base64. Source: CloudWatch Logs user guide,
-``SubscriptionFilters``; Firehose developer guide, ``httpdeliveryrequestresponse``.
+(Lambda), or in records of Kinesis and Firehose, again in base64. Source: CloudWatch Logs user
+guide, ``SubscriptionFilters``; Firehose developer guide, ``httpdeliveryrequestresponse``.
 """
 
 import base64
 import binascii
 import zlib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, TypeGuard
 
 import orjson
 
+from pipeline.decode.gateway_records import (
+    BAD_BASE64,
+    BAD_GZIP,
+    CONTROL,
+    NO_EVENTS,
+    SHORT_GZIP,
+    TOO_LARGE,
+    TOO_WRAPPED,
+    refused_record,
+)
 from pipeline.errors import DecodeError
 
 GZIP: Final = b"\x1f\x8b"
@@ -25,21 +34,6 @@ _CONTROL: Final = "CONTROL_MESSAGE"
 _DATA: Final = "DATA_MESSAGE"
 _DEPTH: Final = 4
 """How deeply payloads may be wrapped in each other: a Firehose body holds records that are gzip."""
-
-
-@dataclass(slots=True)
-class Unwrapped:
-    """Log lines of a payload.
-
-    Attributes:
-        lines: one JSON object on each line, with where it comes from among its members.
-        controls: how many control messages there were: CloudWatch asking whether anybody is there.
-        broken: reasons why a part could not be read.
-    """
-
-    lines: list[bytes] = field(default_factory=list)
-    controls: int = 0
-    broken: list[str] = field(default_factory=list)
 
 
 class _Budget:
@@ -57,21 +51,25 @@ def is_wrapped(message: bytes) -> bool:
     return any(envelope in head for envelope in _ENVELOPES)
 
 
-def unwrap(message: bytes) -> Unwrapped:
-    """Take log lines out of a payload; what is none of CloudWatch's is a line as it is."""
-    found = Unwrapped()
-    _unwrap(message, found, _Budget(), _DEPTH)
-    return found
+def unwrap(message: bytes) -> bytes:
+    """The log lines of a payload, with where they come from among their members.
+
+    What is none of CloudWatch's stays as it is; what cannot be read, and every control message by
+    which CloudWatch asks whether anybody is there, leaves a record that says so.
+    """
+    lines: list[bytes] = []
+    _unwrap(message, lines, _Budget(), _DEPTH)
+    return b"\n".join((*lines, b""))
 
 
-def _unwrap(data: bytes, found: Unwrapped, budget: _Budget, depth: int) -> None:
+def _unwrap(data: bytes, lines: list[bytes], budget: _Budget, depth: int) -> None:
     try:
         if data.startswith(GZIP):
             data = _inflated(data, budget)
         for value, text in _documents(data):
-            _document(value, text, found, budget, depth)
+            _document(value, text, lines, budget, depth)
     except DecodeError as error:
-        found.broken.append(error.reason)
+        lines.append(refused_record(error.reason))
 
 
 def _documents(data: bytes) -> Iterator[tuple[object, bytes]]:
@@ -90,22 +88,20 @@ def _documents(data: bytes) -> Iterator[tuple[object, bytes]]:
                 yield None, line
 
 
-def _document(
-    value: object, text: bytes, found: Unwrapped, budget: _Budget, depth: int
-) -> None:
+def _document(value: object, text: bytes, lines: list[bytes], budget: _Budget, depth: int) -> None:
     if isinstance(value, list):
         for item in value:
-            _document(item, orjson.dumps(item), found, budget, depth)
+            _document(item, orjson.dumps(item), lines, budget, depth)
         return
     inner = list(_payloads(value)) if isinstance(value, dict) else []
     if isinstance(value, dict) and value.get("messageType") in (_DATA, _CONTROL):
-        _events(value, found)
+        _events(value, lines)
     elif not inner:
-        found.lines.append(_one_line(text))
+        lines.append(_one_line(text))
     elif not depth:
-        found.broken.append("payloads are wrapped too deeply in each other")
+        lines.append(refused_record(TOO_WRAPPED))
     for payload in inner if depth else ():
-        _unwrap(_from_base64(payload), found, budget, depth - 1)
+        _unwrap(_from_base64(payload), lines, budget, depth - 1)
 
 
 def _payloads(value: Mapping[str, object]) -> Iterator[object]:
@@ -125,7 +121,7 @@ def _from_base64(text: object) -> bytes:
     try:
         return base64.b64decode(text if isinstance(text, str) else "-", validate=True)
     except (binascii.Error, ValueError) as error:
-        raise DecodeError("broken base64") from error
+        raise DecodeError(BAD_BASE64) from error
 
 
 def _inflated(data: bytes, budget: _Budget) -> bytes:
@@ -136,25 +132,25 @@ def _inflated(data: bytes, budget: _Budget) -> bytes:
         try:
             part = inflater.decompress(data, budget.left + 1)
         except zlib.error as error:
-            raise DecodeError("broken gzip data") from error
+            raise DecodeError(BAD_GZIP) from error
         budget.left -= len(part)
         if budget.left < 0:
-            raise DecodeError(f"inflates to more than {INFLATED_LIMIT} bytes")
+            raise DecodeError(TOO_LARGE)
         if not inflater.eof:
-            raise DecodeError("the gzip data ends too early")
+            raise DecodeError(SHORT_GZIP)
         parts.append(part)
         data = inflater.unused_data if inflater.unused_data.startswith(GZIP) else b""
     return b"".join(parts)
 
 
-def _events(value: Mapping[str, object], found: Unwrapped) -> None:
+def _events(value: Mapping[str, object], lines: list[bytes]) -> None:
     """The lines of one message of CloudWatch Logs."""
     events = value.get("logEvents")
     if value.get("messageType") == _CONTROL:
-        found.controls += 1
+        lines.append(refused_record(CONTROL))
         return
     if not isinstance(events, list):
-        found.broken.append("a message of CloudWatch Logs without events")
+        lines.append(refused_record(NO_EVENTS))
         return
     origin = {
         "cloudwatch.log_group": value.get("logGroup"),
@@ -164,7 +160,7 @@ def _events(value: Mapping[str, object], found: Unwrapped) -> None:
     group = orjson.dumps({name: told for name, told in origin.items() if isinstance(told, str)})
     for event in events:
         told = event if isinstance(event, dict) else {}
-        found.lines.append(_event(told, group))
+        lines.append(_event(told, group))
 
 
 def _event(event: Mapping[str, object], origin: bytes) -> bytes:
@@ -180,7 +176,7 @@ def _event(event: Mapping[str, object], origin: bytes) -> bytes:
     return origin[:-1] + (timestamp if len(origin) > 2 else timestamp[1:]) + comma + members
 
 
-def _is_time(value: object) -> bool:
+def _is_time(value: object) -> TypeGuard[int]:
     return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 1 << 53
 
 

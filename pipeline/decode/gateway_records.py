@@ -1,7 +1,7 @@
 """What the access records of all API gateways have in common, once they are cells.
 
-A gateway's record tells of two calls: the one it answered and the one it made. Both are one row; the
-analysis takes it apart. Only what is listed becomes a column or an attribute: what else a record
+A gateway's record tells of two calls: the one it answered and the one it made. Both are one row;
+the analysis takes it apart. Only what is listed becomes a column or an attribute: what else a record
 holds, headers and bodies above all, is not kept.
 """
 
@@ -40,6 +40,42 @@ _SEPARATOR: Final = "\x1f"
 _NOTHING: Final = pa.scalar(None, pa.string())
 
 
+REFUSED: Final = "meshweir.refused"
+"""Member of a record that stands in the place of one that could not be read: why."""
+
+REASONS: Final = (
+    "a control message of CloudWatch Logs",
+    "broken base64",
+    "broken gzip data",
+    "gzip data that ends too early",
+    "inflates to too many bytes",
+    "payloads are wrapped too deeply in each other",
+    "a message of CloudWatch Logs without events",
+    "broken CSV",
+    "a row of CSV with another number of fields than its header",
+)
+CONTROL, BAD_BASE64, BAD_GZIP, SHORT_GZIP, TOO_LARGE, TOO_WRAPPED, NO_EVENTS, BAD_CSV, UNEVEN = (
+    REASONS
+)
+"""Why a part of a message could not be taken apart into records."""
+
+
+def refused_record(reason: str) -> bytes:
+    """What stands in the place of a record that could not be read."""
+    return orjson.dumps({REFUSED: reason})
+
+
+def members(line: bytes) -> Mapping[str, object]:
+    """The members of a JSON object by name in lower case; none when the line is no object."""
+    if not line.lstrip().startswith(b"{"):
+        return {}
+    try:
+        value = orjson.loads(line)
+    except orjson.JSONDecodeError:
+        return {}
+    return {name.lower(): inner for name, inner in value.items()}
+
+
 def cells_of(messages: Sequence[bytes], records: Records) -> Cells:
     """The records of messages.
 
@@ -68,7 +104,11 @@ def decoded(
         wrong: records that are refused, and why.
     """
     moment, told = start
-    faults = [*wrong, (~told | (moment < EARLIEST_NS), "its time cannot be read")]
+    faults = [
+        *_taken_apart(cells),
+        *wrong,
+        (~told | (moment < EARLIEST_NS), "its time cannot be read"),
+    ]
     kept = np.ones(len(cells), np.bool_)
     refused = list(cells.walked.refused)
     for mask, reason in faults:
@@ -86,9 +126,16 @@ def decoded(
     }
     rows = access_log_rows(whole, kept)
     speaking = pc.is_in(named["resource_id"], pc.unique(rows["resource_id"]))
-    return Decoded(
-        {ACCESS_LOGS.name: rows, RESOURCES.name: named.filter(speaking)}, tuple(refused)
-    )
+    return Decoded({ACCESS_LOGS.name: rows, RESOURCES.name: named.filter(speaking)}, tuple(refused))
+
+
+def _taken_apart(cells: Cells) -> list[tuple[Mask, str]]:
+    """Records that stand for parts which could not be read."""
+    if "refused" not in cells or not cells.told("refused").any():
+        return []
+    told = cells.texts("refused")
+    known = [(mask_of(pc.equal(told, reason)), reason) for reason in REASONS]
+    return [*known, (cells.told("refused"), "malformed")]
 
 
 def _refusals(cells: Cells, mask: Mask, reason: str) -> list[Refusal]:
@@ -125,7 +172,9 @@ def resources_of(
     ).dictionary_encode()
     told = [_resource(row(text.split(_SEPARATOR))) for text in together.dictionary.to_pylist()]
     ids = pa.array([one["resource_id"] for one in told], pa.string()).take(together.indices)
-    table = pa.Table.from_pylist(list({one["resource_id"]: one for one in told}.values()), RESOURCES.arrow)
+    table = pa.Table.from_pylist(
+        list({one["resource_id"]: one for one in told}.values()), RESOURCES.arrow
+    )
     return ids, table
 
 
@@ -144,7 +193,7 @@ def _resource(told: Mapping[str, str | None]) -> dict[str, str | None]:
 
 
 def iso_times(text: pa.Array) -> tuple[Ints, Mask]:
-    """Times in RFC 3339, or with a space for the T, as Unix nanoseconds; UTC where no zone is told."""
+    """Times in RFC 3339, with T or a space, as Unix nanoseconds; UTC where no zone is told."""
     series = pl.Series("time", pl.from_arrow(text), pl.String)
     if series.null_count() == len(series):
         return np.zeros(len(series), np.int64), np.zeros(len(series), np.bool_)
@@ -153,7 +202,10 @@ def iso_times(text: pa.Array) -> tuple[Ints, Mask]:
     ).struct.unnest()
     joined = parts.select(
         pl.format("{}T{}{}", pl.col("1"), pl.col("2"), pl.col("3").fill_null("")).alias("at"),
-        zone=pl.col("4").fill_null("Z").replace({"Z": "+0000", "UTC": "+0000"}).str.replace(":", "", literal=True),
+        zone=pl.col("4")
+        .fill_null("Z")
+        .replace({"Z": "+0000", "UTC": "+0000"})
+        .str.replace(":", "", literal=True),
     )
     seconds = joined["at"].str.to_datetime("%Y-%m-%dT%H:%M:%S%.f", time_unit="ns", strict=False)
     return unix_nanoseconds(seconds, joined["zone"])
@@ -188,7 +240,7 @@ def int64(told: tuple[Ints, Mask]) -> pa.Array:
 
 
 def address(host: pa.Array, port: pa.Array) -> pa.Array:
-    """``ip:port`` or ``[ip]:port``; null where no address is told, and without port where it is not."""
+    """``ip:port`` or ``[ip]:port``; null where no host is told, without port where none is."""
     bracketed = pc.if_else(
         pc.match_substring(host, ":"), pc.binary_join_element_wise("[", host, "]", ""), host
     )
@@ -210,5 +262,5 @@ def joined_flags(*flags: tuple[Mask, str]) -> pa.Array:
 
 def mask_of(column: pa.Array) -> Mask:
     """Truths as a mask; null is false."""
-    mask: Mask = pc.fill_null(column, False).to_numpy(zero_copy_only=False)
+    mask: Mask = pc.fill_null(column, fill_value=False).to_numpy(zero_copy_only=False)
     return mask

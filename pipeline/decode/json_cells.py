@@ -53,6 +53,9 @@ class Cells:
     def __len__(self) -> int:
         return len(self.walked.cells)
 
+    def __contains__(self, name: object) -> bool:
+        return name in self._names
+
     def told(self, name: str) -> Mask:
         """Which records tell something by that name."""
         told: Mask = self._told(name) >= 0
@@ -109,7 +112,9 @@ class Cells:
             for slice_ in self.walked.cells[rows, self._names[name]].tolist()
         ]
 
-    def attributes(self, labels: Mapping[str, str], added: Mapping[str, pa.Array] | None = None) -> pa.Array:
+    def attributes(
+        self, labels: Mapping[str, str], added: Mapping[str, pa.Array] | None = None
+    ) -> pa.Array:
         """One JSON object for each record; null where there is nothing to tell.
 
         Args:
@@ -133,7 +138,9 @@ class Cells:
         label_slices, label_buffer = slices_of(keys), buffer_of(keys)
 
         def write(page: Page) -> int:
-            return _objects(source, other, len(labels), slices, kinds, label_buffer, label_slices, page)
+            return _objects(
+                source, other, len(labels), slices, kinds, label_buffer, label_slices, page
+            )
 
         return written(write, source.size + other.size, len(self))
 
@@ -165,20 +172,26 @@ def coalesced(columns: Sequence[pa.Array]) -> pa.Array:
 def _blank(source: Buffer, kinds: Bytes, slices: Ints) -> None:
     """Leave only cells that tell something."""
     for row in range(len(slices)):
-        kind = kinds[row]
-        begin = slices[row] >> OFFSET_BITS
-        length = slices[row] & LENGTH_MASK
-        if kind == STRING:
-            if length == 0 or (length == 1 and source.data[begin] == ord("-")):
+        if kinds[row] == STRING:
+            if _says_nothing(source, slices[row]):
                 slices[row] = NOTHING
-            elif length == len(_NOT_SET) and source.data[begin] == _NOT_SET[0]:
-                same = True
-                for index in range(length):
-                    same &= source.data[begin + index] == _NOT_SET[index]
-                if same:
-                    slices[row] = NOTHING
-        elif kind != NUMBER and kind != TRUE and kind != FALSE:  # noqa: PLR1714 - compiled
+        elif kinds[row] not in (NUMBER, TRUE, FALSE):
             slices[row] = NOTHING
+
+
+@inlined
+def _says_nothing(source: Buffer, slice_: int) -> bool:
+    """Whether a text is empty, ``-`` or ``(not set)``."""
+    begin = slice_ >> OFFSET_BITS
+    length = slice_ & LENGTH_MASK
+    if length < 2:
+        return length == 0 or source.data[begin] == ord("-")
+    if length != len(_NOT_SET) or source.data[begin] != _NOT_SET[0]:
+        return False
+    for index in range(length):  # noqa: SIM110 - kernels have no generators
+        if source.data[begin + index] != _NOT_SET[index]:
+            return False
+    return True
 
 
 @kernel

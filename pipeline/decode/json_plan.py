@@ -114,7 +114,9 @@ class _Compiler:
         slices = slices_of(names)
         buffer = buffer_of(names)
         edges = np.full((1 << (4 * len(names)).bit_length(), COUNT + 1), _EMPTY, np.int64)
-        for (node, name), slice_, told in zip(self._edges, slices.tolist(), self._edges.values(), strict=True):
+        for (node, name), slice_, told in zip(
+            self._edges, slices.tolist(), self._edges.values(), strict=True
+        ):
             begin = slice_ >> OFFSET_BITS
             spot = slot_of(buffer, begin, len(name), node, len(edges))
             while edges[spot, NODE] != _EMPTY:
@@ -124,7 +126,7 @@ class _Compiler:
 
 
 @inlined
-def lower(word: int) -> int:
+def lower(word: np.uint64) -> np.uint64:
     """Eight bytes with A to Z in lower case. Source: Hacker's Delight, word-parallel comparison."""
     seven = word & _LOW_BITS
     upper = ~word & _HIGH_BITS & ((seven + _FROM_A) ^ (seven + _PAST_Z))

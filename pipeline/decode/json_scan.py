@@ -37,15 +37,13 @@ _HEX[list(b"ABCDEF")] = range(10, 16)
 @inlined
 def space(source: Buffer, at: int, end: int) -> int:
     """The next byte that is not white space."""
-    while at < end and (
-        source.data[at] == 32 or source.data[at] == 10 or source.data[at] == 13 or source.data[at] == 9  # noqa: PLR1714 - compiled
-    ):
+    while at < end and source.data[at] in (32, 10, 13, 9):
         at += 1
     return at
 
 
 @inlined
-def _zeros(word: int) -> int:
+def _zeros(word: np.uint64) -> np.uint64:
     """The high bit of every byte that is zero; only the lowest of them is certain."""
     return (word - _ONES) & ~word & _HIGH_BITS
 
@@ -65,7 +63,9 @@ def string_end(source: Buffer, at: int, end: int) -> int:
         word = source.words[at]
         high |= word & _HIGH_BITS
         stop = (
-            _zeros(word ^ _QUOTES) | _zeros(word ^ _BACKSLASHES) | ((word - _SPACES) & ~word & _HIGH_BITS)
+            _zeros(word ^ _QUOTES)
+            | _zeros(word ^ _BACKSLASHES)
+            | ((word - _SPACES) & ~word & _HIGH_BITS)
         )
         if stop == _NONE:
             at += 8
@@ -115,7 +115,7 @@ def _code(source: Buffer, at: int, end: int) -> int:
 
 @kernel
 def _escape_size(source: Buffer, at: int, end: int) -> int:
-    """How many bytes an escape has, both halves of a pair of surrogates included; 0 for an error."""
+    """How many bytes an escape has, with both halves of a surrogate pair; 0 for an error."""
     if at + 1 >= end:
         return 0
     if _UNESCAPED[source.data[at + 1]]:

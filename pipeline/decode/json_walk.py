@@ -149,7 +149,9 @@ def _larger(room: Room, rows: int, faults: int) -> Room:
     """Twice as much room for what has become full."""
     cells, kinds, begins, told, stack = room
     if rows == len(cells):
-        cells, kinds, begins = (np.concatenate((one, np.empty_like(one))) for one in room[:3])
+        cells = np.concatenate((cells, np.empty_like(cells)))
+        kinds = np.concatenate((kinds, np.empty_like(kinds)))
+        begins = np.concatenate((begins, np.empty_like(begins)))
     if faults == len(told):
         told = np.concatenate((told, np.empty_like(told)))
     return Room(cells, kinds, begins, told, stack)
@@ -157,13 +159,12 @@ def _larger(room: Room, rows: int, faults: int) -> Room:
 
 @kernel
 def _walk(
-    source: Buffer, at: int, end: int, plan: Plan,
-    room: Room, rows: int, faults: int,
-) -> tuple[int, int, int]:  # fmt: skip
+    source: Buffer, at: int, end: int, plan: Plan, room: Room, rows: int, faults: int
+) -> tuple[int, int, int]:
     """Walk on until the end, or until there is no room for another record or fault."""
     while at < end:
         byte = source.data[at]
-        if byte <= 32 or byte == COMMA or byte == OPEN_ARRAY or byte == CLOSE_ARRAY:  # noqa: PLR1714 - compiled
+        if byte <= 32 or byte in (COMMA, OPEN_ARRAY, CLOSE_ARRAY):
             at += 1
             continue
         if byte == 0xEF and source.data[at + 1] == 0xBB and source.data[at + 2] == 0xBF:
@@ -213,7 +214,7 @@ def _next_record(source: Buffer, at: int, end: int) -> int:
         at += 1
         if at < end:
             byte = source.data[at]
-            if byte > 32 and byte != CLOSE_OBJECT and byte != CLOSE_ARRAY and byte != QUOTE:  # noqa: PLR1714 - compiled
+            if byte > 32 and byte not in (CLOSE_OBJECT, CLOSE_ARRAY, QUOTE):
                 return at
     return end
 
@@ -280,7 +281,7 @@ def _record(
         else:
             stack[depth, _ITEMS] += 1
         state = _AFTER
-        if byte == OPEN_OBJECT or byte == OPEN_ARRAY:  # noqa: PLR1714 - compiled
+        if byte in (OPEN_OBJECT, OPEN_ARRAY):
             if depth == MAX_DEPTH:
                 stack[0, _ITEMS] = TOO_DEEP
                 return ~at

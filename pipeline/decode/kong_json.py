@@ -1,8 +1,8 @@
 """Kong's log records: what http-log, file-log, tcp-log, udp-log and kafka-log write.
 
-One JSON object for each request or, of the stream subsystem, for each connection; alone, one on each
-line, or in arrays (a queue with ``max_batch_size`` over 1). Times are milliseconds. Source: Kong's
-``kong/pdk/log.lua`` (3.10) and ``log-format.md`` of its documentation; every member is optional,
+One JSON object for each request or, of the stream subsystem, for each connection; alone, one on
+each line, or in arrays (a queue with ``max_batch_size`` over 1). Times are milliseconds. Source:
+Kong's ``kong/pdk/log.lua`` (3.10) and ``log-format.md`` of its documentation; every member is optional,
 since ``custom_fields_by_lua`` can delete any.
 """
 
@@ -27,12 +27,14 @@ from pipeline.decode.gateway_records import (
     int64,
     joined_flags,
     mask_of,
+    members,
     resources_of,
     where,
 )
 from pipeline.decode.json_cells import Cells
 from pipeline.decode.json_plan import Records
 from pipeline.decode.kernel import Ints
+from pipeline.decode.lines import LineFormat
 from pipeline.decode.pseudonyms import hashed, without_persons
 from pipeline.decode.trace_ids import trace_ids
 from pipeline.model.decoded import Decoded
@@ -101,6 +103,14 @@ RECORDS: Final = Records(
     counts={"try_count": ("tries",)},
 )
 
+
+def fits(line: bytes) -> bool:
+    """Whether a line looks like a log record of Kong."""
+    return {"started_at", "latencies"} <= members(line).keys()
+
+
+LINES: Final = LineFormat(fits, json=True)
+
 ATTRIBUTES: Final = {
     "latency_kong": "kong.latencies.kong",
     "latency_receive": "kong.latencies.receive",
@@ -164,7 +174,7 @@ def _proxied(cells: Cells, tries: Ints) -> Mask:
 
 def _request(cells: Cells, stream: Mask) -> dict[str, pa.Array]:
     grpc = pc.starts_with(cells.texts("content_type"), "application/grpc")
-    protocol = pc.if_else(pc.fill_null(grpc, False), "grpc", "http")
+    protocol = pc.if_else(pa.array(mask_of(grpc)), "grpc", "http")
     return {
         "protocol": pc.if_else(pa.array(stream), "tcp", protocol),
         "request_id": cells.first("x_request_id", "request_id"),
@@ -201,7 +211,7 @@ def _upstream(cells: Cells, proxied: Mask, tries: Ints) -> dict[str, pa.Array]:
 def _service(cells: Cells) -> pa.Array:
     """What Kong calls the service; its host where that is a name of Kubernetes' DNS."""
     host = cells.texts("service_host")
-    inside = pc.fill_null(pc.match_substring_regex(host, _KUBERNETES), False)
+    inside = pa.array(mask_of(pc.match_substring_regex(host, _KUBERNETES)))
     return pc.if_else(inside, host, cells.first("service_name", "service_host", "service_id"))
 
 

@@ -20,9 +20,7 @@ _PURPOSE: Final = b"meshweir"
 def hashed(column: pa.Array, prefix: str = "") -> pa.Array:
     """Texts as 16 hexadecimal digits behind a prefix; null stays null."""
     encoded = column.dictionary_encode()
-    names = pa.array(
-        [prefix + _hash(name) for name in encoded.dictionary.to_pylist()], pa.string()
-    )
+    names = pa.array([prefix + _hash(name) for name in encoded.dictionary.to_pylist()], pa.string())
     return names.take(encoded.indices)
 
 

@@ -41,4 +41,3 @@ def _id(text: pl.Series) -> pl.Series:
     xray = text.str.extract(_XRAY).str.replace("-", "", literal=True)
     found = pl.select(id=pl.coalesce(*forms, xray).str.zfill(32))["id"]
     return found.set(found == "0" * 32, None)
-

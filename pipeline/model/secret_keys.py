@@ -33,7 +33,7 @@ SECRET_KEYS: Final = (
     "response.content",
 )
 """Header names as OpenTelemetry writes them, and bare, as header maps of access logs do. The last
-ones are what API gateways log: the key of an Apigee application, the certificate of a client of AWS,
+ones are what API gateways log: the key of an Apigee application, the certificate of AWS's client,
 Kong's parsed query, bodies."""
 
 SECRET_WORDS: Final = (

@@ -234,8 +234,8 @@ ACCESS_LOGS: Final = Table(
         Column(
             "consumer",
             "text",
-            "API consumer, application or key id as the gateway knows it; `person-` and a hash where"
-            " it is a person",
+            "API consumer, application or key id as the gateway knows it; `person-` and a hash"
+            " where it is a person",
         ),
         Column("user_agent", "text", "`user_agent.original`"),
         Column("sample_rate", "f64", "share of requests this log keeps, 0..1; null when not told"),

@@ -32,7 +32,7 @@ TOPIC_FORMAT: Final = {
 }
 """The format of a topic's messages when no header tells another; other writers send no headers."""
 
-LINE_FORMATS: Final = ("envoy_json",)
+LINE_FORMATS: Final = ("envoy_json", "kong_json", "aws_apigateway", "apigee")
 """Formats whose records are lines of text, each a module of ``pipeline/decode`` of that name.
 Where a line could be of several, the first counts."""
 
