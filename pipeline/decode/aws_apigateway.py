@@ -1,10 +1,10 @@
 """Access logs of AWS API Gateway: REST, HTTP and WebSocket APIs, written as JSON.
 
 Nothing in such a record is fixed: the operator writes the keys and puts ``$context`` variables
-behind them. Known here are the names of the variables (with dots, nested, joined, with underscores, or the
-last part alone) and those of the console's own formats. Values are text, ``-`` where there is none;
-latencies and ``requestTimeEpoch`` are milliseconds. Also read: subscription payloads of CloudWatch
-Logs and Firehose, see ``cloudwatch``. Source: API Gateway developer guide,
+behind them. Known here are the names of the variables (with dots, nested, joined, with underscores)
+and those of the console's own formats. Values are text, ``-`` where there is none; latencies and
+``requestTimeEpoch`` are milliseconds. Also read: subscription payloads of CloudWatch Logs and
+Firehose, see ``cloudwatch``. Source: API Gateway developer guide,
 ``api-gateway-variables-for-access-logging``.
 """
 
@@ -40,19 +40,16 @@ from pipeline.decode.json_cells import Cells
 from pipeline.decode.json_plan import Path, Records
 from pipeline.decode.kernel import Ints
 from pipeline.decode.lines import LineFormat
-from pipeline.decode.pseudonyms import PERSON, hashed
+from pipeline.decode.pseudonyms import hashed
 from pipeline.decode.trace_ids import trace_ids
 from pipeline.model.decoded import Decoded
+from pipeline.model.topology import PERSON
 
 _WORD: Final = re.compile(r"[A-Z]?[a-z0-9]+|[A-Z]+(?![a-z])")
 
 
 def spelled(*names: str) -> list[Path]:
-    """Every way in which a variable is written as a key.
-
-    A name in front of which a dot stands is also looked for alone: ``.sourceIp`` of
-    ``identity.sourceIp``.
-    """
+    """Every way in which variables are written as keys, dots as nesting among them."""
     found: dict[Path, None] = {}
     for name in names:
         *holders, last = name.split(".")

@@ -1,8 +1,8 @@
 """What the access records of all API gateways have in common, once they are cells.
 
 A gateway's record tells of two calls: the one it answered and the one it made. Both are one row;
-the analysis takes it apart. Only what is listed becomes a column or an attribute: what else a record
-holds, headers and bodies above all, is not kept.
+the analysis takes it apart. Only what is listed becomes a column or an attribute: what else a
+record holds, headers and bodies above all, is not kept.
 """
 
 from collections.abc import Callable, Mapping, Sequence

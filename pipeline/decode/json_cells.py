@@ -225,35 +225,33 @@ def _number(source: Buffer, at: int, end: int, scale: int) -> int:
         at += 1
     while at < end and source.data[end - 1] == 32:
         end -= 1
-    value, digits, shift, behind = 0, 0, scale, False
+    value, digits, shift, point = 0, 0, scale, -1
     begin = at
     while at < end:
         byte = source.data[at]
-        if byte == ord(".") and not behind:
-            behind = True
-        elif ord("0") <= byte <= ord("9"):
+        if ord("0") <= byte <= ord("9"):
             if digits < _MOST_DIGITS:
                 value = value * 10 + int(np.int64(byte)) - 48
                 digits += value > 0
-                shift -= behind
+                shift -= point >= 0
             else:
-                shift += not behind
+                shift += point < 0
+        elif byte == ord(".") and point < 0:
+            point = at
         else:
             break
         at += 1
-    if at == begin or (behind and at == begin + 1):
+    power = _exponent(source, at, end)
+    if begin in (at, point) or power < -99:
         return -1
-    if at < end:
-        power = _exponent(source, at, end)
-        if power < -99:
-            return -1
-        shift += power
-    return _shifted(value, shift)
+    return _shifted(value, shift + power)
 
 
 @inlined
 def _exponent(source: Buffer, at: int, end: int) -> int:
-    """The exponent of a number; -100 when it is none or too large for any use."""
+    """The exponent of a number, 0 for none; -100 when it is none or too large for any use."""
+    if at == end:
+        return 0
     if source.data[at] | 32 != ord("e") or at + 1 == end or end - at > 4:
         return -100
     sign = 1

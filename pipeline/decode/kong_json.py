@@ -2,8 +2,8 @@
 
 One JSON object for each request or, of the stream subsystem, for each connection; alone, one on
 each line, or in arrays (a queue with ``max_batch_size`` over 1). Times are milliseconds. Source:
-Kong's ``kong/pdk/log.lua`` (3.10) and ``log-format.md`` of its documentation; every member is optional,
-since ``custom_fields_by_lua`` can delete any.
+Kong's ``kong/pdk/log.lua`` (3.10) and ``log-format.md`` of its documentation; every member is
+optional, since ``custom_fields_by_lua`` can delete any.
 """
 
 from collections.abc import Sequence

@@ -10,8 +10,7 @@ from typing import Final
 import pyarrow as pa
 import pyarrow.compute as pc
 
-PERSON: Final = "person-"
-"""What the name of a hashed consumer begins with."""
+from pipeline.model.topology import PERSON
 
 _DIGEST_BYTES: Final = 8
 _PURPOSE: Final = b"meshweir"
