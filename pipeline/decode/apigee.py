@@ -309,11 +309,13 @@ def _gateways(cells: Cells) -> tuple[pa.Array, pa.Table]:
 def _gateway(told: Sequence[str]) -> dict[str, str | None]:
     environment, proxy, revision, organization, region = told
     return {
-        "service_namespace": environment,
+        # an environment alone may be called like a namespace of Kubernetes
+        "service_namespace": "-".join(name for name in (organization, environment) if name),
         "service_name": proxy or "apigee",
         "service_version": revision,
         "system": "apigee",
         "apigee.organization": organization,
+        "deployment.environment.name": environment,
         "cloud.region": region,
     }
 

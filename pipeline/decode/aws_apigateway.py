@@ -20,6 +20,7 @@ import pyarrow.compute as pc
 
 from pipeline.decode import cloudwatch
 from pipeline.decode.gateway_records import (
+    EARLIEST_NS,
     MILLISECONDS,
     RATE_LIMITED,
     REFUSED,
@@ -183,7 +184,8 @@ def decode(messages: Sequence[bytes]) -> Decoded:
 
 def _start(cells: Cells) -> tuple[Ints, Mask]:
     """When requests began: to the millisecond where that is told, else to the second."""
-    epoch = cells.numbers("epoch", scale=MILLISECONDS)
+    moment, told = cells.numbers("epoch", scale=MILLISECONDS)
+    epoch = moment, told & (moment >= EARLIEST_NS)
     if epoch[1].all():
         return epoch
     written = cells.texts("time")
