@@ -37,11 +37,11 @@ from pipeline.decode.gateway_records import (
     resources_of,
     unix_nanoseconds,
 )
-from pipeline.decode.json_cells import Cells
-from pipeline.decode.json_plan import Path, Records
 from pipeline.decode.kernel import Ints
 from pipeline.decode.lines import LineFormat
 from pipeline.decode.pseudonyms import hashed
+from pipeline.decode.record_cells import Cells
+from pipeline.decode.record_plan import Path, Records
 from pipeline.decode.trace_ids import trace_ids
 from pipeline.model.decoded import Decoded
 from pipeline.model.topology import PERSON

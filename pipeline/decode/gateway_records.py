@@ -18,10 +18,10 @@ from numpy.typing import NDArray
 from pipeline.decode.access_log_rows import access_log_rows
 from pipeline.decode.columns import times
 from pipeline.decode.intern import id_of
-from pipeline.decode.json_cells import Cells
-from pipeline.decode.json_plan import Records, compile_records
-from pipeline.decode.json_walk import FAULTS_NAMED, walk
 from pipeline.decode.kernel import Ints
+from pipeline.decode.record_cells import Cells
+from pipeline.decode.record_plan import Records, compile_records
+from pipeline.decode.record_walk import FAULTS_NAMED, walk
 from pipeline.model.decoded import Decoded, Refusal
 from pipeline.model.tables import ACCESS_LOGS, RESOURCES
 

@@ -7,9 +7,9 @@ import orjson
 import pytest
 from hypothesis import given, strategies as st
 
-from pipeline.decode.json_cells import Cells
-from pipeline.decode.json_plan import Records, compile_records
-from pipeline.decode.json_walk import FAULTS_NAMED, MAX_DEPTH, REASONS, walk
+from pipeline.decode.record_cells import Cells
+from pipeline.decode.record_plan import Records, compile_records
+from pipeline.decode.record_walk import FAULTS_NAMED, MAX_DEPTH, REASONS, walk
 
 ANYTHING = Records(
     {

@@ -11,8 +11,9 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from pipeline.decode.json_plan import CELL, CHILD, COUNT, NOWHERE, ROOT, Plan, find
-from pipeline.decode.json_scan import (
+from pipeline.decode.kernel import Buffer, Bytes, Ints, buffer_of, inlined, kernel
+from pipeline.decode.record_plan import CELL, CHILD, COUNT, NOWHERE, ROOT, Plan, find
+from pipeline.decode.record_scan import (
     ESCAPES,
     MARK_BITS,
     number_end,
@@ -21,7 +22,6 @@ from pipeline.decode.json_scan import (
     unescape,
     word_end,
 )
-from pipeline.decode.kernel import Buffer, Bytes, Ints, buffer_of, inlined, kernel
 from pipeline.decode.text import (
     CLOSE_ARRAY,
     CLOSE_OBJECT,

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from pipeline.decode.columns import NOTHING, numbers, texts
 from pipeline.decode.json_text import Page, written
-from pipeline.decode.json_walk import FALSE, NUMBER, NUMBER_OF, STRING, TRUE, Walked
 from pipeline.decode.kernel import Buffer, Bytes, Ints, buffer_of, inlined, kernel
+from pipeline.decode.record_walk import FALSE, NUMBER, NUMBER_OF, STRING, TRUE, Walked
 from pipeline.decode.text import (
     CLOSE_OBJECT,
     COMMA,
