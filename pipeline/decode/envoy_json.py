@@ -10,55 +10,63 @@ from typing import Final
 
 import numpy as np
 
+from pipeline.decode.access_log_rows import Told
 from pipeline.decode.columns import times
 from pipeline.decode.envoy_lines import ATTRIBUTES, NUMBERS, TEXTS, decoded
 from pipeline.decode.envoy_words import HEADERS_WITH_QUERY
-from pipeline.decode.json_lines import NOT_AN_OBJECT, NOT_JSON, JsonColumns, has_keys, json_lines
-from pipeline.decode.lines import LineFormat
+from pipeline.decode.flat_json import REASONS, FlatJson
+from pipeline.decode.json_lines import has_keys
+from pipeline.decode.lines import LineFormat, lines_of
 from pipeline.decode.text_values import of_texts, rfc3339
 from pipeline.model.decoded import Decoded
 
 LINES: Final = LineFormat(has_keys("start_time", "response_code"), json=True)
 
-REASONS: Final = (
-    "",
-    NOT_JSON,
-    NOT_AN_OBJECT,
-    "start_time is not an RFC 3339 time",
-    "a number that is none, or out of range",
-)
+BAD_TIME: Final = "start_time is not an RFC 3339 time"
 
-_ALSO: Final = {
-    "x_envoy_origin_path": "path",
-    "x_envoy_original_path": "path",
-    "x_request_id": "request_id",
-    "x_envoy_upstream_service_time": "upstream_service_time",
-    "grpc_status_number": "grpc_status",
-    "host": "authority",
+_HEADERS: Final = {
+    "method": (":method",),
+    "path": (":path", "x-envoy-origin-path", "x-envoy-original-path"),
+    "authority": (":authority", "host"),
+    "user_agent": ("user-agent",),
+    "request_id": ("x-request-id",),
+    "x_forwarded_for": ("x-forwarded-for",),
+    "upstream_service_time": ("x-envoy-upstream-service-time",),
+    "grpc_status": ("grpc-status", "grpc_status_number"),
+    "content_type": ("content-type",),
 }
-_URLS: Final = frozenset(name.lstrip(":").replace("-", "_") for name in HEADERS_WITH_QUERY)
-_WITH_COLUMN: Final = frozenset({"start_time", *TEXTS, *NUMBERS})
+"""What fields are called where somebody named them after headers."""
+
+_CANONICAL: Final = {
+    spelling.lstrip(":").replace("-", "_"): name
+    for name, spellings in _HEADERS.items()
+    for spelling in spellings
+}
 
 
 def canonical(name: str) -> str:
     """The name of a member as Istio writes it: ``:authority`` and ``User-Agent`` are others."""
     plain = name.lower().lstrip(":").replace("-", "_")
-    return _ALSO.get(plain, plain)
+    return _CANONICAL.get(plain, plain)
+
+
+FORMAT: Final = FlatJson(
+    ("start_time", *TEXTS),
+    NUMBERS,
+    ATTRIBUTES,
+    _HEADERS,
+    canonical,
+    frozenset(name.lstrip(":").replace("-", "_") for name in HEADERS_WITH_QUERY),
+)
 
 
 def decode(messages: Sequence[bytes]) -> Decoded:
     """Decode lines of JSON into rows of ``access_logs``."""
-    read = json_lines(messages)
-    columns = JsonColumns(read.objects, canonical)
-    began = rfc3339(*of_texts(columns.text("start_time")))
-    fields = {name: columns.text(name) for name in TEXTS}
-    fields |= {name: columns.number(name, most=most) for name, most in NUMBERS.items()}
-    numbers = read.bad.copy()
-    numbers[read.index] = np.where(~began.good, 3, np.where(columns.bad, 4, 0))
-    return decoded(
-        times(began.values),
-        fields,
-        columns.rest(ATTRIBUTES, _WITH_COLUMN, urls=_URLS),
-        numbers[read.index] == 0,
-        read.lines.refusals(REASONS, numbers),
-    )
+    lines = lines_of(messages)
+    if not len(lines):
+        return Decoded()
+    read = FORMAT.read(lines)
+    began = rfc3339(*of_texts(read.fields["start_time"]))
+    bad = np.where((read.bad == 0) & ~began.good, len(REASONS), read.bad)
+    refused = lines.refusals((*REASONS, BAD_TIME), bad)
+    return decoded(Told(times(began.values), read.fields, read.attributes, bad, refused))

@@ -12,17 +12,13 @@ Sources: istio/istio ``pilot/pkg/model/telemetry_logging.go``, envoyproxy/envoy
 ``docs/root/configuration/observability/access_log/usage.rst``.
 """
 
-from collections.abc import Mapping
 from typing import Final
 
-import numpy as np
 import polars as pl
-import pyarrow as pa
-from numpy.typing import NDArray
 
-from pipeline.decode.access_log_rows import access_log_rows, reporters
-from pipeline.model.decoded import Decoded, Refusal
-from pipeline.model.tables import ACCESS_LOGS, RESOURCES
+from pipeline.decode import access_log_rows
+from pipeline.decode.access_log_rows import Told
+from pipeline.model.decoded import Decoded
 
 TEXTS: Final = (
     "method", "path", "protocol", "response_flags", "response_code_details", "user_agent",
@@ -68,38 +64,17 @@ _ISTIO_CLUSTER: Final = (
 )
 
 
-def decoded(
-    times: pa.Array,
-    fields: Mapping[str, pa.Array],
-    attributes: pa.Array,
-    good: NDArray[np.bool_],
-    refused: tuple[Refusal, ...],
-) -> Decoded:
+def decoded(told: Told) -> Decoded:
     """The rows of lines.
 
     Args:
-        times: when each request began.
-        fields: all of ``TEXTS`` (null for ``-``) and of ``NUMBERS``; ``istio``, which lines are
-            known to be Istio's, may be there too.
-        attributes: JSON objects of what has no column.
-        good: which lines are to be kept.
-        refused: what was set aside.
+        told: its fields are all of ``TEXTS`` (null for ``-``) and of ``NUMBERS``; ``istio``, which
+            lines are known to be Istio's, may be there too.
     """
-    keep = pa.array(good)
-    if not good.all():
-        fields = {name: column.filter(keep) for name, column in fields.items()}
-        times, attributes = times.filter(keep), attributes.filter(keep)
-    if not len(times):
-        return Decoded(refused=refused)
-    lines = pl.DataFrame({name: pl.Series(name, column) for name, column in fields.items()})
-    told = lines.select(*_http(), *_trace(), *_duration(), *_connection(), *_plain())
-    who = lines.select(*_reporter("istio" in fields))
-    ids, resources = reporters(
-        {name: who[name].to_arrow().cast(pa.string()) for name in who.columns}
-    )
-    columns = {name: told[name].to_arrow() for name in told.columns}
-    columns |= {"start_time": times, "attributes": attributes, "resource_id": ids}
-    return Decoded({ACCESS_LOGS.name: access_log_rows(columns), RESOURCES.name: resources}, refused)
+    columns = (*_http(), *_trace(), *_duration(), *_connection(), *_plain())
+    istio = pl.col("istio") if "istio" in told.fields else pl.lit(value=False).alias("istio")
+    by = ("upstream_cluster", "requested_server_name", istio)
+    return access_log_rows.decoded(told, columns, _reporter(), by=by)
 
 
 def _http() -> tuple[pl.Expr, ...]:
@@ -164,7 +139,8 @@ def _connection() -> tuple[pl.Expr, ...]:
             pl.when(~remote.str.ends_with(":0")).then(remote),
         ).alias("downstream_direct_remote_address"),
         remote,
-        pl.col("upstream_host").alias("upstream_remote_address"),
+        # old proxies write tcp://10.0.2.1:80
+        pl.col("upstream_host").str.strip_prefix("tcp://").alias("upstream_remote_address"),
         pl.col("requested_server_name").alias("tls_sni"),
         pl.col("downstream_tls_version").alias("tls_version"),
         # a certificate may have several names; Envoy joins them with commas
@@ -186,7 +162,7 @@ def _plain() -> tuple[pl.Expr, ...]:
     )  # fmt: skip
 
 
-def _reporter(istio_told: bool) -> tuple[pl.Expr, ...]:  # noqa: FBT001 - one caller, beside it
+def _reporter() -> tuple[pl.Expr, ...]:
     cluster, asked = pl.col("upstream_cluster"), pl.col("requested_server_name")
     inbound = cluster.str.starts_with("inbound|").fill_null(value=False)
     name, namespace = (
@@ -195,11 +171,10 @@ def _reporter(istio_told: bool) -> tuple[pl.Expr, ...]:  # noqa: FBT001 - one ca
         )
         for group in (1, 2)
     )
-    istio = pl.col("istio") if istio_told else pl.lit(value=False)
     return (
         namespace.alias("service_namespace"),
         name.alias("service_name"),
-        pl.when(istio | cluster.str.contains(_ISTIO_CLUSTER).fill_null(value=False))
+        pl.when(pl.col("istio") | cluster.str.contains(_ISTIO_CLUSTER).fill_null(value=False))
         .then(pl.lit("istio"))
         .when(cluster.str.ends_with(".consul"))
         .then(pl.lit("consul"))

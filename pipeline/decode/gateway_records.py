@@ -15,7 +15,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from pipeline.decode.access_log_rows import access_log_rows
 from pipeline.decode.columns import times
 from pipeline.decode.intern import id_of
 from pipeline.decode.kernel import Ints
@@ -124,7 +123,13 @@ def decoded(
         "start_time": times(moment, told),
         "resource_id": ids,
     }
-    rows = access_log_rows(whole, kept)
+    arrays = [
+        whole[field.name] if field.name in whole else pa.nulls(len(cells), field.type)
+        for field in ACCESS_LOGS.arrow
+    ]
+    rows = pa.table(arrays, ACCESS_LOGS.arrow)
+    if not kept.all():
+        rows = rows.filter(pa.array(kept))
     speaking = pc.is_in(named["resource_id"], pc.unique(rows["resource_id"]))
     return Decoded({ACCESS_LOGS.name: rows, RESOURCES.name: named.filter(speaking)}, tuple(refused))
 

@@ -42,7 +42,11 @@ class JsonLines:
 
 def json_lines(messages: Sequence[bytes]) -> JsonLines:
     """Read lines as JSON; what is not UTF-8 in them becomes U+FFFD."""
-    lines = lines_of(messages)
+    return parsed(lines_of(messages))
+
+
+def parsed(lines: Lines) -> JsonLines:
+    """The same of lines that were found before."""
     view = lines.buffer.data.data
     begins = (lines.slices >> OFFSET_BITS).tolist()
     ends = ((lines.slices >> OFFSET_BITS) + (lines.slices & LENGTH_MASK)).tolist()

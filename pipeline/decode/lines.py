@@ -55,10 +55,9 @@ class Lines:
         """How many lines."""
         return len(self.slices)
 
-    def text(self, index: int) -> bytes:
-        """The bytes of one line."""
-        begin = int(self.slices[index]) >> OFFSET_BITS
-        return self.buffer.data[begin : begin + (int(self.slices[index]) & LENGTH_MASK)].tobytes()
+    def some(self, numbers: Ints) -> "Lines":
+        """Some of the lines, by their numbers."""
+        return Lines(self.buffer, self.slices[numbers], self.messages[numbers], self.starts)
 
     def refusals(self, reasons: Sequence[str], numbers: NDArray[np.integer]) -> tuple[Refusal, ...]:
         """What is told of bad lines.

@@ -32,7 +32,10 @@ TOPIC_FORMAT: Final = {
 }
 """The format of a topic's messages when no header tells another; other writers send no headers."""
 
-LINE_FORMATS: Final = ("envoy_json", "kong_json", "aws_apigateway", "apigee")
+LINE_FORMATS: Final = (
+    "envoy_text", "linkerd_apache", "ztunnel", "envoy_json", "linkerd_json", "combined",
+    "kong_json", "aws_apigateway", "apigee",
+)  # fmt: skip
 """Formats whose records are lines of text, each a module of ``pipeline/decode`` of that name.
 Where a line could be of several, the first counts."""
 
