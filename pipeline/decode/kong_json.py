@@ -226,10 +226,19 @@ def _tries(cells: Cells, tries: Ints) -> pa.Array:
     told: list[str | None] = [None] * len(cells)
     rows = np.flatnonzero(tries > 1)
     for row, text in zip(rows.tolist(), cells.raw("tries", rows), strict=True):
-        items = [item for item in orjson.loads(text) if isinstance(item, dict)]
+        items = [item for item in _json(text) if isinstance(item, dict)]
         kept = [{name: item[name] for name in _TRY if name in item} for item in items]
         told[row] = orjson.dumps(kept).decode()
     return pa.array(told, pa.string())
+
+
+def _json(text: bytes) -> Sequence[object]:
+    """An array, empty where a number in it is larger than any double."""
+    try:
+        found = orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return ()
+    return found if isinstance(found, list) else ()
 
 
 def _durations(cells: Cells, stream: Mask) -> dict[str, pa.Array]:

@@ -105,12 +105,14 @@ class Cells:
         return counted
 
     def raw(self, name: str, rows: Ints) -> list[bytes]:
-        """The JSON text of a cell of some records."""
-        data = self.walked.source.data
-        return [
-            data[slice_ >> OFFSET_BITS : (slice_ >> OFFSET_BITS) + (slice_ & LENGTH_MASK)].tobytes()
-            for slice_ in self.walked.cells[rows, self._names[name]].tolist()
-        ]
+        """The JSON text of a cell of some records, as it came."""
+        walked = self.walked
+        messages = walked.messages[rows]
+        slices = walked.cells[rows, self._names[name]]
+        begins = (slices >> OFFSET_BITS) - walked.starts[messages]
+        ends = begins + (slices & LENGTH_MASK)
+        places = zip(messages.tolist(), begins.tolist(), ends.tolist(), strict=True)
+        return [walked.texts[message][begin:end] for message, begin, end in places]
 
     def attributes(
         self, labels: Mapping[str, str], added: Mapping[str, pa.Array] | None = None

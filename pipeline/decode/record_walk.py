@@ -75,6 +75,8 @@ class Walked:
         source: the bytes, with the strings of cells unescaped.
         cells: a row for each record.
         kinds: what each cell holds.
+        texts: the messages as they came.
+        starts: where each message begins in ``source``.
         messages: the message each record is in.
         offsets: where in its message each record begins.
         refused: what was set aside.
@@ -83,6 +85,8 @@ class Walked:
     source: Buffer
     cells: Ints
     kinds: Bytes
+    texts: Sequence[bytes]
+    starts: Ints
     messages: Ints
     offsets: Ints
     refused: tuple[Refusal, ...]
@@ -117,6 +121,8 @@ def walk(messages: Sequence[bytes], plan: Plan, width: int) -> Walked:
         source,
         room.cells[:rows],
         room.kinds[:rows],
+        messages,
+        bounds,
         owners,
         room.begins[:rows] - bounds[owners] if rows else room.begins[:0],
         tuple(refused),

@@ -21,7 +21,7 @@ HERE = Path(__file__).parent
 SAMPLES = "samples/gateways/"
 START = 1_764_172_800_123
 RECORDED_WITHOUT_EPOCH = 1_546_852_857_000
-"""07/Jan/2019:09:20:57 +0000, which the recorded event of a WebSocket tells beside an epoch of 0."""
+"""07/Jan/2019:09:20:57 +0000, told by the recorded event of a WebSocket beside an epoch of 0."""
 
 
 def record(**more: Any) -> dict[str, Any]:

@@ -115,6 +115,13 @@ def test_retries_are_attempts_and_the_last_try_is_the_peer():
     ]
 
 
+@pytest.mark.parametrize("ip", ["1e999", '"\\"\\u0041\\\\"', '{"a":"\\/"}', "[[]]"])
+def test_tries_may_hold_anything(ip):
+    tries = b'[{"ip":%s,"code":502},{"port":1},7]' % ip.encode()
+    message = orjson.dumps(record(tries=0)).replace(b'"tries":0', b'"tries":' + tries)
+    assert one(decode([message]))["attempt_count"] == 3
+
+
 @pytest.mark.parametrize("empty", [{}, []])
 def test_empty_lua_tables_are_arrays_or_objects(empty):
     found = row(tries=empty, consumer={"id": "c", "username": "u", "tags": empty})
