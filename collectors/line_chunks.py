@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import BinaryIO, Final
 
 from collectors.pieces import MESSAGE_BYTES, Fault, Piece
-from pipeline.decode.line_door import admit_lines
+from pipeline.decode.line_door import admit_lines, line_format
 from pipeline.decode.masking import MaskedKeys
 
 CHUNK_BYTES: Final = MESSAGE_BYTES - (1 << 14)
@@ -107,9 +107,13 @@ class LineReader:
 
     def read(self, stream: BinaryIO) -> Iterator[Piece | Fault]:
         """All lines of a stream."""
+        header = b""
         for chunk in chunks(stream):
             if chunk.text:
-                yield from self._admitted(chunk.text, _by_line(chunk))
+                if chunk.line == 1:
+                    header = self._header(chunk)
+                text = chunk.text if chunk.line == 1 else header + chunk.text
+                yield from self._admitted(text, _by_line(chunk))
             else:
                 reason = f"line longer than {LINE_LIMIT} bytes"
                 yield Fault(f"line {chunk.line}", reason, format=self._format)
@@ -124,6 +128,12 @@ class LineReader:
         yield from self._admitted(
             bytes(text), lambda offset: documents[bisect_right(ends, offset)][0]
         )
+
+    def _header(self, chunk: Chunk) -> bytes:
+        """The first line of a file, where it names the columns of all others."""
+        first = chunk.text[: chunk.text.index(_NEWLINE) + 1]
+        is_header = line_format(self._format).is_header
+        return first if is_header and is_header(first) else b""
 
     def _admitted(self, text: bytes, place: Callable[[int], str]) -> Iterator[Piece | Fault]:
         admitted = admit_lines(self._format, text, self._masked)

@@ -18,7 +18,7 @@ import polars as pl
 from pipeline.analyze import peer
 from pipeline.analyze.outcome import OK, outcome
 from pipeline.analyze.telling import MILLION, TELLING
-from pipeline.model.topology import CLIENTS, NodeKind, Reporter
+from pipeline.model.topology import CLIENTS, PERSON, NodeKind, Reporter
 
 WHOLE_REQUESTS: Final = (0, 3, 6)
 """Envoy's AccessLogType: not set, TCP connection end, downstream end. Others repeat a request."""
@@ -129,9 +129,12 @@ def _client_side(entries: pl.DataFrame) -> pl.DataFrame:
         right_on=["request_id", "address"],
         how="left",
     )
+    gateway = pl.col("direction") == "gateway"
+    status = pl.col("http_response_status_code")
+    told = pl.when(gateway).then(pl.coalesce("upstream_response_status_code", status))
+    calls = calls.with_columns(told.otherwise(status).alias("http_response_status_code"))
     istio = peer.istio_service(pl.col("upstream_cluster"))
     alias = pl.coalesce(istio, "upstream_cluster", "upstream_remote_address")
-    gateway = pl.col("direction") == "gateway"
     unanswered = pl.col("server").is_null()
     nameless = pl.col("identity").is_null()
     own = pl.coalesce("upstream_local_address", "downstream_remote_address").str.extract(HOST)
@@ -201,11 +204,20 @@ def _server_side(entries: pl.DataFrame, client: pl.DataFrame) -> pl.DataFrame:
         .over("request_id", "service", "caller")
     )
     retried = known & pl.col("calls").is_not_null() & (attempt > pl.col("calls"))
-    unknown = ~known & pl.col("tls_peer_identity").is_null()
+    peer_told = pl.col("tls_peer_identity").is_not_null()
+    unknown = ~known & ~peer_told
+    # a person is no node of a graph of services: all of them are clients
+    consumer = ~pl.col("consumer").str.starts_with(PERSON).fill_null(value=True)
     return told.with_columns(
         pl.coalesce("called", "begin").alias("begin"),
-        pl.when(unknown).then(pl.lit(CLIENTS)).alias("client_name"),
-        pl.when(unknown)
+        pl.when(unknown & consumer)
+        .then(pl.format("{}:{}", pl.lit(NodeKind.CONSUMER.value), pl.col("consumer")))
+        .when(unknown)
+        .then(pl.lit(CLIENTS))
+        .alias("client_name"),
+        pl.when(unknown & consumer)
+        .then(pl.lit(NodeKind.CONSUMER.value))
+        .when(unknown)
         .then(pl.lit(NodeKind.CLIENTS.value))
         .when(~known)
         .then(pl.lit(NodeKind.UNKNOWN.value))
@@ -223,7 +235,10 @@ def _server_side(entries: pl.DataFrame, client: pl.DataFrame) -> pl.DataFrame:
         .alias("reporter"),
         pl.when(retried).then(0).otherwise("weight").cast(pl.Int64).alias("requests"),
         pl.col("weight").alias("attempts"),
-        _mutual_tls().alias("tls"),
+        # who tells neither of a certificate nor of the connection does not know
+        pl.when(peer_told | pl.col("downstream_local_address").is_not_null() | ~gateway)
+        .then(_mutual_tls())
+        .alias("tls"),
         (~known & ~unknown).alias("unpaired"),
     )
 

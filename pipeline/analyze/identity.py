@@ -15,6 +15,9 @@ GATEWAY_NAME: Final = (
 )
 """Names by which gateways are deployed, when nothing better tells; Istio, Kong, Envoy Gateway."""
 
+GATEWAY_SYSTEMS: Final = ("kong", "apigee", "aws")
+"""Systems that are nothing but API gateways."""
+
 GATEWAY_NODE: Final = r'"[^"]*id":"router~|"[^"]*(?i:role|node_type)":"(?i:gateway|router)"'
 """What an Envoy node says of itself: Istio's router type, or a role in its metadata."""
 
@@ -48,6 +51,7 @@ def identify(resources: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
             (
                 pl.col("service_name").str.contains(GATEWAY_NAME)
                 | pl.col("attributes").str.contains(GATEWAY_NODE)
+                | pl.col("system").is_in(GATEWAY_SYSTEMS)
             )
             .fill_null(value=False)
             .alias("gateway"),

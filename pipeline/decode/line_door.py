@@ -3,7 +3,7 @@
 The decoder itself says which lines are good, so that door and decoder can never disagree.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib import import_module
 
@@ -19,9 +19,11 @@ class AdmittedLines:
     """Lines that may go on the bus.
 
     Attributes:
-        body: the bytes; of the same length as they came, secrets overwritten.
+        body: the bytes, secrets overwritten; of the same length as they came, unless they were
+            wrapped into something.
         records: how many records the decoder will take.
-        refused: what it will refuse; offsets are those of the lines in the body.
+        refused: what it will refuse; offsets are those of the lines as they came, None where they
+            were wrapped.
     """
 
     body: bytes
@@ -36,10 +38,15 @@ class AdmittedLines:
 
 def admit_lines(format_name: str, body: bytes, masked: MaskedKeys) -> AdmittedLines:
     """Mask the secrets of whole lines and count their records; answers whatever the bytes are."""
-    body = masked.mask_text(body)
-    decoded = DECODERS[format_name]([body])
+    open_lines = line_format(format_name).opened
+    lines = open_lines(body) if open_lines else body
+    masked_lines = masked.mask_text(lines)
+    decoded = DECODERS[format_name]([masked_lines])
     rows = decoded.batches.get(FORMAT_SIGNAL[format_name])
-    return AdmittedLines(body, 0 if rows is None else rows.num_rows, decoded.refused)
+    refused = decoded.refused
+    if len(lines) != len(body):
+        refused = tuple(replace(refusal, offset=None) for refusal in refused)
+    return AdmittedLines(masked_lines, 0 if rows is None else rows.num_rows, refused)
 
 
 @cache

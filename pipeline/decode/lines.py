@@ -24,10 +24,15 @@ class LineFormat:
     Attributes:
         fits: whether a line, without its end, looks like a record of this format.
         json: whether records are JSON objects, so that a file may hold them in other layouts, too.
+        opened: takes off what lines are wrapped into, so that secrets in it can be masked; what is
+            not wrapped it answers as it is.
+        is_header: whether the first line of a file names the columns of all others.
     """
 
     fits: Callable[[bytes], bool]
     json: bool = False
+    opened: Callable[[bytes], bytes] | None = None
+    is_header: Callable[[bytes], bool] | None = None
 
 
 @dataclass(frozen=True, slots=True)

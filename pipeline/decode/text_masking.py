@@ -17,7 +17,7 @@ import numpy as np
 
 from pipeline.decode.kernel import Buffer, Bytes, Ints, buffer_of, inlined, kernel
 from pipeline.decode.text import LENGTH_MASK, OFFSET_BITS, slices_of
-from pipeline.model.secret_keys import SECRET_PARAMETERS, SECRET_WORDS
+from pipeline.model.secret_keys import KEY_IDS, SECRET_PARAMETERS, SECRET_WORDS
 
 _STAR: Final = ord("*")
 _ONE: Final = ord("1")
@@ -60,6 +60,7 @@ class _Names(NamedTuple):
         words: those that count wherever they stand in a name.
         keys: those that must be the last words of a name.
         parameters: the same, of query parameters and cookies.
+        ids: last words of names that are never secret.
         bounds: by byte the first of the words that begin with it, and the first after them.
     """
 
@@ -67,6 +68,7 @@ class _Names(NamedTuple):
     words: Ints
     keys: Ints
     parameters: Ints
+    ids: Ints
     bounds: Ints
 
 
@@ -78,17 +80,18 @@ class TextMask:
     """
 
     def __init__(self, keys: Iterable[str] = ()) -> None:
-        groups = (sorted(SECRET_WORDS), sorted(set(keys)), SECRET_PARAMETERS)
+        groups = (sorted(SECRET_WORDS), sorted(set(keys)), SECRET_PARAMETERS, KEY_IDS)
         texts = [[name.lower().replace("_", "-").encode() for name in group] for group in groups]
         slices = slices_of([name for group in texts for name in group])
-        words, keys_at = len(texts[0]), len(texts[0]) + len(texts[1])
+        words, keys_at, parameters_at = np.cumsum([len(group) for group in texts[:-1]]).tolist()
         begins = np.array([name[0] for name in texts[0]])
         sides = [np.searchsorted(begins, np.arange(256), side=side) for side in ("left", "right")]
         self._names = _Names(
             buffer_of(name for group in texts for name in group),
             slices[:words],
             slices[words:keys_at],
-            slices[keys_at:],
+            slices[keys_at:parameters_at],
+            slices[parameters_at:],
             np.ascontiguousarray(np.stack(sides, axis=1), np.int64),
         )
 
@@ -159,6 +162,10 @@ def _is_secret(source: Buffer, end: int, names: _Names, more: Ints) -> bool:
     begin = end
     while begin > 0 and end - begin < _LONGEST_NAME and _CLASS[data[begin - 1]] & _NAME:
         begin -= 1
+    for word in names.ids:
+        place = end - (word & LENGTH_MASK)
+        if place >= begin and _same(source, place, names, word):
+            return False
     for place in range(begin, end):
         first, last = names.bounds[_lower(data[place])]
         for word in names.words[first:last]:

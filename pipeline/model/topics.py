@@ -37,6 +37,7 @@ TOPIC_FORMAT: Final = {
 
 LINE_FORMATS: Final = (
     "envoy_text", "linkerd_apache", "ztunnel", "envoy_json", "linkerd_json", "combined",
+    "kong_json", "aws_apigateway", "apigee",
 )  # fmt: skip
 """Formats whose records are lines of text, each a module of ``pipeline/decode`` of that name.
 Where a line could be of several, the first counts."""
