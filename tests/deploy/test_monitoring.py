@@ -18,7 +18,7 @@ from api.demo.network import free_address
 from tests.api.conftest import app, http, ledger, mesh, mesh_directory  # noqa: F401 - fixtures
 from tests.collectors.payloads import traces
 from tests.deploy.compose import ROOT, SERVICES
-from tests.e2e.up import Up
+from tests.e2e.process import FREE, Process
 
 DEPLOY = ROOT / "deploy"
 PROMETHEUS = DEPLOY / "prometheus" / "prometheus.yml"
@@ -140,10 +140,14 @@ def prometheus(configuration: Path, directory: Path):
 
 
 @pytest.mark.e2e
-def test_a_real_prometheus_scrapes_meshweir_and_answers_the_dashboards(tmp_path, monkeypatch):
+def test_a_real_prometheus_scrapes_meshweir_and_answers_the_dashboards(tmp_path):
     program("prometheus")
-    monkeypatch.setenv("MESHWEIR_API_TOKEN", TOKEN)
-    up = Up(tmp_path / "data")
+    (tmp_path / "token").write_text(TOKEN)
+    up = Process(
+        *("up", "--data", tmp_path / "data", "--api-token-file", tmp_path / "token"),
+        *("--api-address", FREE, "--otlp-http-address", FREE, "--otlp-grpc-address", FREE),
+        listeners=3,
+    )
     target = {"targets": [up.api.removeprefix("http://")], "labels": {"role": "up"}}
     file = configuration(
         tmp_path,

@@ -2,8 +2,6 @@
 
 import asyncio
 import re
-import urllib.error
-import urllib.request
 from collections import defaultdict
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
@@ -28,7 +26,7 @@ from pipeline.model.topics import OTLP_LOGS, OTLP_METRICS, OTLP_SPANS, TOPIC_FOR
 from tests import otel_collector
 from tests.collectors.bench import Bench, running as receiving
 from tests.collectors.payloads import logs, metrics, traces
-from tests.e2e.up import Up
+from tests.e2e.process import FREE, Process, ask, wait
 from tests.otel_collector import CollectorMissing, running
 
 # the first run on a machine builds the Collector
@@ -85,29 +83,22 @@ def broker(built: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Br
 
 
 @pytest.fixture(scope="module")
-def meshweir(broker: Broker, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
+def meshweir(broker: Broker, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
     """Meshweir on that Kafka, where it has made the topics."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("MESHWEIR_KAFKA", broker.bootstrap)
-        up = Up(tmp_path_factory.mktemp("meshweir") / "data")
-    assert up.wait(lambda: is_ready(up))
+    data = tmp_path_factory.mktemp("meshweir") / "data"
+    up = Process(
+        *("up", "--data", data, "--kafka", broker.bootstrap, "--api-address", FREE),
+        *("--otlp-http-address", FREE, "--otlp-grpc-address", FREE),
+        listeners=3,
+    )
+    assert wait(lambda: up.ready().status == 200)
     yield up
     up.stop()
 
 
-def is_ready(up: Up) -> bool:
-    try:
-        with urllib.request.urlopen(f"{up.api}/readyz", timeout=10):
-            return True
-    except urllib.error.HTTPError as error:
-        error.close()
-        return False
-
-
-def counted(up: Up, outcome: str) -> dict[str, int]:
+def counted(up: Process, outcome: str) -> dict[str, int]:
     """Records by signal, of all sources."""
-    with urllib.request.urlopen(f"{up.api}/metrics", timeout=10) as answer:
-        text = answer.read().decode()
+    text = ask(f"{up.api}/metrics").body.decode()
     found: dict[str, int] = defaultdict(int)
     for labels, value in re.findall(
         r"^meshweir_ingest_records_total\{(.*)\} (\d+)$", text, re.MULTILINE
@@ -128,13 +119,7 @@ def environment(bootstrap: str, http: str) -> dict[str, str]:
 
 
 def post(http: str, topic: str) -> None:
-    request = urllib.request.Request(
-        f"{http}/v1/{PATHS[topic]}",
-        SENT[topic],
-        {"content-type": "application/x-protobuf"},
-    )
-    with urllib.request.urlopen(request, timeout=10) as answer:
-        assert answer.status == 200
+    assert ask(f"{http}/v1/{PATHS[topic]}", SENT[topic]).status == 200
 
 
 @asynccontextmanager
@@ -162,7 +147,7 @@ def rows(topic: str, value: bytes) -> dict[str, list[dict]]:
 
 @pytest.mark.parametrize("encoding", ["otlp_proto", "otlp_json"])
 async def test_what_its_kafka_exporter_writes_meshweir_stores(
-    broker: Broker, meshweir: Up, tmp_path: Path, encoding: str
+    broker: Broker, meshweir: Process, tmp_path: Path, encoding: str
 ) -> None:
     http = f"http://{free_address(Address(0))}"
     files = [TO_KAFKA] if encoding == "otlp_proto" else [TO_KAFKA, AS_JSON]
@@ -189,12 +174,12 @@ async def test_what_its_kafka_exporter_writes_meshweir_stores(
             for signal, number in counted(meshweir, "stored").items()
         }
 
-    assert meshweir.wait(lambda: new() == RECORDS, SECONDS), new()
+    assert wait(lambda: new() == RECORDS, SECONDS), new()
     assert not counted(meshweir, "quarantined")
 
 
 async def test_its_kafka_receiver_reads_what_meshweir_took(
-    broker: Broker, meshweir: Up, tmp_path: Path
+    broker: Broker, meshweir: Process, tmp_path: Path
 ) -> None:
     # a group that was there before takes what is sent while it starts
     async with consuming(broker.bootstrap, group_id=GROUP) as consumer:
