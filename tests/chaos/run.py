@@ -2,7 +2,6 @@
 
 import tempfile
 import time
-from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,7 +31,7 @@ class Outcome:
     """
 
     verdict: Verdict
-    faults: Counter[str]
+    faults: dict[str, int]
     refused: int
     catch_up_seconds: float
 
@@ -102,7 +101,7 @@ def _storm(
     )
     time.sleep(2)  # what was stored without having been acknowledged
     fleet.stop()
-    return Outcome(examine(fleet.data, store, acknowledged), faults, refused, seconds)
+    return Outcome(examine(fleet.data, store, acknowledged), dict(faults), refused, seconds)
 
 
 def _wait_for_yes(fleet: Fleet) -> None:
