@@ -19,7 +19,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Final, Self
 
 from api.demo.certificates import Identity
 from pipeline.errors import Permanent
@@ -155,6 +155,15 @@ class Broker:
     def address(self, listener: str) -> str:
         """``host:port`` of a listener: PLAINTEXT, SSL, SASL_PLAINTEXT or SASL_SSL."""
         return f"{HOST}:{self._ports[listener]}"
+
+    def __enter__(self) -> Self:
+        """Start it."""
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Stop it."""
+        self.stop()
 
     def start(self) -> None:
         """Install where needed, start, and return when it answers. Idempotent.
