@@ -17,6 +17,9 @@ import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, NewTopic, RecordsToDelete
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+from aiokafka.client import AIOKafkaClient
+from aiokafka.protocol.produce import ProduceRequest
+from aiokafka.record.default_records import _DefaultRecordBatchBuilderPy
 
 from pipeline.bus import kafka as kafka_module
 from pipeline.bus.kafka import KafkaBus
@@ -211,6 +214,53 @@ async def test_messages_of_other_programs_are_read(home: Home) -> None:
         (b"", {}),
         (b"odd", {"a": "\\xff1", "b": "é"}),
     ]
+
+
+class BadKey(str):
+    """A header key that is written as bytes that are no text."""
+
+    __slots__ = ()
+
+    def encode(self, *_: object) -> bytes:
+        """Not its UTF-8."""
+        return b"\xff"
+
+
+async def produce_bad_keys(home: Home, values: int) -> None:
+    """One batch in which every message has a header key that is no UTF-8."""
+    builder = _DefaultRecordBatchBuilderPy(2, 0, 0, -1, -1, -1, 1 << 20)
+    for number in range(values):
+        builder.append(number, None, None, b"bad", [(BadKey("key"), b"")])
+    client = AIOKafkaClient(bootstrap_servers=list(home.servers))
+    await client.bootstrap()
+    partition = TopicPartition(home.topic(OTLP_SPANS), 0)
+    await client.add_topic(partition.topic)
+    leader = client.cluster.leader_for_partition(partition)
+    batches = [(partition.topic, [(0, bytes(builder.build()))])]
+    answer = await client.send(
+        leader,
+        ProduceRequest(transactional_id=None, required_acks=-1, timeout=9000, topics=batches),
+    )
+    assert answer.topics[0][1][0][1] == 0
+    await client.close()
+
+
+async def test_header_keys_that_are_no_text_cost_their_batch_and_are_counted(home: Home) -> None:
+    async with home.bus() as bus:
+        await bus.publish(OTLP_SPANS, b"before", {"format": "x"})
+        await produce_bad_keys(home, 3)
+        await bus.publish(OTLP_SPANS, b"between", {"format": "x"})
+        assert [message.value for message in await read_until(bus, 2)] == [b"before", b"between"]
+        assert bus.status().lost_messages == 3
+        # it waits for nothing at the end of the partition, and counts nothing twice
+        await produce_bad_keys(home, 2)
+        assert await bus.read({SPANS: 5}, max_bytes=1000, wait=2) == []
+        assert bus.status().lost_messages == 5
+        await bus.publish(OTLP_SPANS, b"after", {"format": "x"})
+        for _ in range(2):
+            (message,) = await bus.read({SPANS: 5}, max_bytes=1000, wait=10)
+            assert (message.value, message.offset) == (b"after", 7)
+        assert bus.status().lost_messages == 5
 
 
 async def test_what_is_set_aside_is_on_the_topic_for_it_with_reasons(home: Home) -> None:
