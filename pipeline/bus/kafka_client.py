@@ -105,10 +105,12 @@ class Connection:
 
         Clients tell only that no server could be reached; the cause is found by trying each.
         """
-        if not isinstance(error, KafkaConnectionError):
+        if not isinstance(error, (KafkaConnectionError, TimeoutError)):
             return BusUnavailable(f"Kafka at {self}: {describe(error)}")
         causes = [await self._cause(host, port) for host, port, _ in collect_hosts(self._servers)]
-        return BusUnavailable("; ".join(filter(None, causes)) or f"Kafka at {self}: {error}")
+        return BusUnavailable(
+            "; ".join(filter(None, causes)) or f"Kafka at {self}: {describe(error)}"
+        )
 
     async def _cause(self, host: str, port: int) -> str:
         """Why a server cannot be used; empty when it can."""
@@ -131,7 +133,8 @@ class Connection:
 
 def describe(error: BaseException) -> str:
     """An error of the library in words; its own text may be empty."""
-    return str(error) or type(error).__name__
+    told = "no answer in time" if isinstance(error, TimeoutError) else type(error).__name__
+    return str(error) or told
 
 
 def _advice(error: Exception, *, tls: bool) -> str:

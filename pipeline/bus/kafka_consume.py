@@ -37,6 +37,7 @@ LOOK_AROUND: Final = 32
 """Messages after which it is looked whether older ones of other partitions came meanwhile."""
 
 _AGAIN_SECONDS: Final = 0.02
+_PROBE_MS: Final = 5000
 
 
 class Reader(ConsumerRebalanceListener):
@@ -295,7 +296,11 @@ class Reader(ConsumerRebalanceListener):
             records = await consumer.getmany(place, max_records=1)
         except OffsetOutOfRangeError as error:
             await self._out_of_range(consumer, place, error.args[0][place])
-        except (CorruptRecordException, UnicodeDecodeError) as error:
+        except NoOffsetForPartitionError:
+            return  # of an assignment that came meanwhile
+        except UnicodeDecodeError as error:
+            await self._skip(consumer, place, error)
+        except CorruptRecordException as error:
             offset = await consumer.position(place)
             self._set_stuck(
                 consumer,
@@ -355,15 +360,45 @@ class Reader(ConsumerRebalanceListener):
             )
             return
         if offset < begin:
-            lost = begin - max(offset, self._counted.get(place, offset))
-            self._counted[place] = begin
-            self.lost_messages += max(0, lost)
-            log.error(
-                "%s: %d messages from offset %d were deleted by the topic's retention before they "
-                "were read; going on at %d. Read faster, or raise kafka_retention_seconds",
-                *(_list([place]), lost, offset, begin),
+            reason = (
+                "were deleted by the topic's retention before they were read; read faster, or "
+                "raise kafka_retention_seconds"
             )
+            self._lose(place, offset, begin, reason)
         self._go(consumer, place, max(offset, begin))
+
+    async def _skip(
+        self, consumer: AIOKafkaConsumer, place: TopicPartition, error: UnicodeDecodeError
+    ) -> None:
+        """Go past a batch with a header key that is no UTF-8: it stays so, and nothing gets it out.
+
+        The library gives up on the rest of such a batch without telling where it ends.
+        """
+        before = self._assignment
+        self._careful = False
+        first = await consumer.position(place)
+        end = (await consumer.end_offsets([place]))[place]
+        until = first + 1
+        while until < end and before == self._assignment:
+            consumer.seek(place, until)
+            with contextlib.suppress(UnicodeDecodeError):
+                records = await consumer.getmany(place, timeout_ms=_PROBE_MS, max_records=1)
+                if before == self._assignment:
+                    self._heads.update((place, record) for record in records.get(place, ()))
+                break
+            until += 1
+        if before == self._assignment:
+            self._lose(place, first, until, f"cannot be read: a header key is no UTF-8 ({error})")
+            if until == end:
+                self._go(consumer, place, end)
+
+    def _lose(self, place: TopicPartition, first: int, until: int, reason: str) -> None:
+        """Count messages that are not read, once, however often one comes to them."""
+        lost = until - max(first, self._counted.get(place, first))
+        self._counted[place] = max(until, self._counted.get(place, 0))
+        if lost > 0:
+            self.lost_messages += lost
+            log.error("%s: %d messages from offset %d %s", _list([place]), lost, first, reason)
 
     def _set_stuck(self, consumer: AIOKafkaConsumer, place: TopicPartition, reason: str) -> None:
         if self._told.get(place) != reason:

@@ -8,8 +8,8 @@ batches. A message that is still in its lane when its time is over was certainly
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from itertools import count
 from typing import Final
@@ -85,9 +85,9 @@ class Publisher:
         self._turn = count()
         self._producer: AIOKafkaProducer | None = None
         self._connecting = asyncio.Lock()
-        limit = max(map(topics.limit, topics.partitions))
         self._batch_bytes = min(BATCH_BYTES, *map(topics.limit, topics.partitions))
-        self._under_way = asyncio.Semaphore(max(1, REQUEST_BYTES // max(limit, BATCH_BYTES)))
+        self._under_way_bytes = 0
+        self._arrived = asyncio.Condition()
         self._closing: set[asyncio.Task[None]] = set()
         self._away = ""
         self._open = True
@@ -186,15 +186,31 @@ class Publisher:
 
     async def _send_all(self, lane: _Lane) -> None:
         while lane.waiting:
-            producer = await self._connected()
+            async with self._room(max(self._batch_bytes, lane.waiting[0].framed)):
+                producer = await self._connected()
+                batch = self._take(lane) if producer is not None else []
+                if producer is not None and batch:
+                    try:
+                        await self._deliver(producer, lane, batch)
+                    finally:
+                        self._grow(lane, -sum(item.size for item in batch))
             if producer is None:
                 await asyncio.sleep(RECONNECT_SECONDS)
-                continue
-            async with self._under_way:
-                batch = self._take(lane)
-                if batch:
-                    await self._deliver(producer, lane, batch)
-                    self._grow(lane, -sum(item.size for item in batch))
+
+    @asynccontextmanager
+    async def _room(self, size: int) -> AsyncIterator[None]:
+        """Wait until so many bytes may be under way too; the library puts all in one request."""
+        async with self._arrived:
+            await self._arrived.wait_for(
+                lambda: not self._under_way_bytes or self._under_way_bytes + size <= REQUEST_BYTES
+            )
+            self._under_way_bytes += size
+        try:
+            yield
+        finally:
+            async with self._arrived:
+                self._under_way_bytes -= size
+                self._arrived.notify_all()
 
     def _take(self, lane: _Lane) -> list[_Publication]:
         batch: list[_Publication] = []

@@ -29,7 +29,8 @@ class BusStatus:
         bytes_allowed: the bound past which it refuses.
         ends: the end of each partition.
         paced_seconds: how long publishers were kept waiting by ``ease``, all of them together.
-        lost_messages: messages that retention took before this reader had read them.
+        lost_messages: messages that this reader did not get: retention was faster, or they cannot
+            be read.
         away: why the other side does not answer just now; empty while it does.
     """
 

@@ -10,6 +10,7 @@ MIB = 1024 * KIB
 GIB = 1024 * MIB
 
 Size = Annotated[int, Field(ge=0)]
+Server = Annotated[str, Field(pattern=r"^[^\s,]+:[0-9]{1,5}$")]
 
 
 class EmbeddedBusSettings(BaseModel):
@@ -58,7 +59,7 @@ class KafkaSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    bootstrap_servers: tuple[str, ...] = Field(
+    bootstrap_servers: tuple[Server, ...] = Field(
         default=(), description="HOST:PORT of brokers; empty keeps messages on this machine's disk."
     )
     group: Annotated[str, Field(min_length=1)] = Field(

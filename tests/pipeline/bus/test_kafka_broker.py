@@ -241,6 +241,8 @@ async def test_a_broker_that_sleeps_leaves_the_fate_of_a_message_open(own: Own) 
         try:
             with pytest.raises(BusUnavailable, match="may be stored all the same"):
                 await bus.publish(OTLP_SPANS, b"open", {})
+            with pytest.raises(BusUnavailable, match="no answer in time"):
+                await KafkaBus(own.settings()).start()
         finally:
             own.broker.resume()
         async with asyncio.timeout(60):
