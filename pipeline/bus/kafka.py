@@ -32,7 +32,7 @@ WATCH_SECONDS: Final = 0.5
 REFRESH_TURNS: Final = 40
 """Turns of watching after which it is looked for new partitions."""
 
-RENEW_TURNS: Final = 10
+RENEW_TURNS: Final = 3
 """Failed turns of watching after which connections are made anew, from the bootstrap servers."""
 
 ASIDE_AT_ONCE: Final = 32

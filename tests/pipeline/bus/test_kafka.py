@@ -8,7 +8,7 @@ import sys
 import textwrap
 import time
 import uuid
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -151,6 +151,43 @@ async def test_partitions_that_are_added_are_written_and_read(
             await bus.publish(OTLP_SPANS, b"after", {})
         found = await read_until(bus, 3)
         assert {message.partition.number for message in found} == {0, 1}
+
+
+async def test_a_producer_that_the_brokers_refuse_for_good_is_replaced(home: Home) -> None:
+    async with home.bus(publish_timeout_seconds=5) as bus:
+        for _ in range(3):
+            await bus.publish(OTLP_SPANS, b"x", {})
+        # brokers forget the numbers that an idempotent producer counts by with the topic
+        async with home.admin() as admin:
+            topic = home.topic(OTLP_SPANS)
+            await admin.delete_topics([topic])
+            await eventually_async(lambda: made(admin, topic))
+        async with asyncio.timeout(60):
+            while True:
+                with suppress(BusUnavailable):
+                    assert await bus.publish(OTLP_SPANS, b"y", {}) == 0
+                    break
+        for offset in range(1, 4):
+            assert await bus.publish(OTLP_SPANS, b"y", {}) == offset
+
+
+async def made(admin: AIOKafkaAdminClient, topic: str) -> bool:
+    """Make a topic; false while the brokers still delete the one of the same name."""
+    answer = await admin.create_topics([NewTopic(topic, 1, 1)])
+    return answer.topic_errors[0][1] == 0
+
+
+async def eventually_async(holds: Callable[[], Awaitable[bool]]) -> None:
+    async with asyncio.timeout(30):
+        while not await holds():  # noqa: ASYNC110 - as above
+            await asyncio.sleep(0.05)
+
+
+async def test_a_topic_of_another_name_is_refused(home: Home) -> None:
+    async with home.bus() as bus:
+        with pytest.raises(InvalidInput, match="otlp_spans"):
+            await bus.publish("other", b"", {})
+        assert await bus.fetch(Partition("other"), 0, 1, max_bytes=1) == []
 
 
 # what others write, and what others read
