@@ -140,6 +140,7 @@ ATTRIBUTES: Final = {
     "request_processing": "apigee.request_processing_latency",
     "response_processing": "apigee.response_processing_latency",
     "client_cn": "tls.client.subject",
+    "log_name": "gcp.log_name",
 }
 
 _LIMITED: Final = r"SpikeArrestViolation|QuotaViolation"
@@ -261,7 +262,6 @@ def _request(cells: Cells) -> dict[str, pa.Array]:
     path = pc.binary_join_element_wise(base, cells.paths("suffix"), "")
     version = pc.binary_join_element_wise("HTTP", cells.texts("http_version"), "/")
     return {
-        "log_name": cells.texts("log_name"),
         "protocol": pa.array(["http"] * len(cells)),
         "protocol_version": version,
         "request_id": cells.first("x_request_id", "id"),

@@ -256,7 +256,6 @@ def _request(cells: Cells) -> dict[str, pa.Array]:
         cells.texts("resource_path"), key.str.extract(_ROUTE_KEY).to_arrow().cast(pa.string())
     )
     return {
-        "log_name": cells.texts("log_group"),
         "protocol": pa.array(["http"]).take(pa.array(np.zeros(len(cells), np.int64))),
         "protocol_version": cells.texts("protocol"),
         "request_id": cells.first("extended_id", "request_id"),

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from pipeline.decode.columns import NOTHING
 from pipeline.decode.kernel import Buffer, Ints, buffer_of, inlined, kernel
 from pipeline.decode.lines import Lines
-from pipeline.decode.text import LENGTH_MASK, OFFSET_BITS, slices_of
+from pipeline.decode.text import LENGTH_MASK, OFFSET_BITS, is_plain, slices_of
 
 _NULL: Final = -2
 """The cell of a member that is null."""
@@ -24,7 +24,7 @@ _MOST_MEMBERS: Final = 64
 
 _QUOTE, _COLON, _COMMA, _OPEN, _CLOSE, _BACKSLASH, _DASH = 0x22, 0x3A, 0x2C, 0x7B, 0x7D, 0x5C, 0x2D
 _ZERO, _NINE = 0x30, 0x39
-_SPACE, _DELETE = 0x20, 0x7F
+_SPACE, _LAST = 0x20, 0x7F
 
 
 class Members(NamedTuple):
@@ -152,11 +152,13 @@ def _string(source: Buffer, at: int, end: int) -> int:
     if at < 0 or at >= end or data[at] != _QUOTE:
         return -1
     at += 1
+    while at < end and is_plain(source.words[at]):
+        at += 8
     while at < end:
         byte = data[at]
         if byte == _QUOTE:
             return at + 1
-        if byte < _SPACE or byte >= _DELETE or byte == _BACKSLASH:
+        if byte < _SPACE or byte > _LAST or byte == _BACKSLASH:
             return -1
         at += 1
     return -1

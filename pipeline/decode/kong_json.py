@@ -125,6 +125,7 @@ ATTRIBUTES: Final = {
     "anonymous": "http.request.header.x-anonymous-consumer",
     "service_host": "server.address",
     "service_port": "server.port",
+    "tls_version": "tls.protocol.version",
     "tls_cipher": "tls.cipher",
     "tls_verify": "kong.tls.client_verify",
 }
@@ -149,7 +150,7 @@ def decode(messages: Sequence[bytes]) -> Decoded:
         **_durations(cells, stream),
         **trace_ids([cells.texts(name) for name in _TRACES]),
         "consumer": _consumer(cells),
-        "tls_version": cells.texts("tls_version"),
+        "tls_version": _tls_version(cells),
         "downstream_remote_address": hashed(cells.texts("client_ip")),
         "response_flags": _flags(cells, proxied),
     }
@@ -257,6 +258,12 @@ def _consumer(cells: Cells) -> pa.Array:
     name = cells.first("consumer_username", "consumer_custom_id", "consumer_id", "credential_id")
     anonymous = pc.equal(cells.texts("anonymous"), "true")
     return without_persons(where(~mask_of(anonymous), name))
+
+
+def _tls_version(cells: Cells) -> pa.Array:
+    """The version; null where a client proved who it is, since Kong does not tell who."""
+    verified = mask_of(pc.equal(cells.texts("tls_verify"), "SUCCESS"))
+    return where(~verified, cells.texts("tls_version"))
 
 
 def _flags(cells: Cells, proxied: Mask) -> pa.Array:

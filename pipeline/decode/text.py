@@ -123,7 +123,7 @@ def _replacement(out: Buffer, at: int) -> int:
 
 
 @inlined
-def _is_plain(word: int) -> bool:
+def is_plain(word: int) -> bool:
     """Whether eight bytes need no escape and are ASCII. Source: Bit Twiddling Hacks, haszero."""
     quotes = word ^ _QUOTES
     backslashes = word ^ _BACKSLASHES
@@ -147,7 +147,7 @@ def json_string(source: Buffer, slice_: int, out: Buffer, at: int) -> int:
             # what lies behind the text is not looked at
             mask = _ALL >> np.uint64(64 - 8 * left)
             kept = (word & mask) | (_SPACES & ~mask)
-        if not _is_plain(kept):
+        if not is_plain(kept):
             return _json_rest(source, begin + index, begin + length, out, at + index)
         out.words[at + index] = word
         index += 8

@@ -61,7 +61,7 @@ class _Names(NamedTuple):
         keys: those that must be the last words of a name.
         parameters: the same, of query parameters and cookies.
         ids: last words of names that are never secret.
-        likely: by byte whether a word of ``words`` begins with it.
+        bounds: by byte the first of the words that begin with it, and the first after them.
     """
 
     text: Buffer
@@ -69,7 +69,7 @@ class _Names(NamedTuple):
     keys: Ints
     parameters: Ints
     ids: Ints
-    likely: Bytes
+    bounds: Ints
 
 
 class TextMask:
@@ -80,19 +80,19 @@ class TextMask:
     """
 
     def __init__(self, keys: Iterable[str] = ()) -> None:
-        groups = (SECRET_WORDS, tuple(sorted(set(keys))), SECRET_PARAMETERS, KEY_IDS)
+        groups = (sorted(SECRET_WORDS), sorted(set(keys)), SECRET_PARAMETERS, KEY_IDS)
         texts = [[name.lower().replace("_", "-").encode() for name in group] for group in groups]
         slices = slices_of([name for group in texts for name in group])
         words, keys_at, parameters_at = np.cumsum([len(group) for group in texts[:-1]]).tolist()
-        likely = np.zeros(256, np.uint8)
-        likely[[name[0] for name in texts[0]]] = 1
+        begins = np.array([name[0] for name in texts[0]])
+        sides = [np.searchsorted(begins, np.arange(256), side=side) for side in ("left", "right")]
         self._names = _Names(
             buffer_of(name for group in texts for name in group),
             slices[:words],
             slices[words:keys_at],
             slices[keys_at:parameters_at],
             slices[parameters_at:],
-            likely,
+            np.ascontiguousarray(np.stack(sides, axis=1), np.int64),
         )
 
     def mask(self, data: bytes) -> bytes:
@@ -167,11 +167,10 @@ def _is_secret(source: Buffer, end: int, names: _Names, more: Ints) -> bool:
         if place >= begin and _same(source, place, names, word):
             return False
     for place in range(begin, end):
-        if names.likely[_lower(data[place])]:
-            for word in names.words:
-                length = word & LENGTH_MASK
-                if place + length <= end and _same(source, place, names, word):
-                    return True
+        first, last = names.bounds[_lower(data[place])]
+        for word in names.words[first:last]:
+            if place + (word & LENGTH_MASK) <= end and _same(source, place, names, word):
+                return True
     return _is_last(source, begin, end, names, names.keys) or _is_last(
         source, begin, end, names, more
     )

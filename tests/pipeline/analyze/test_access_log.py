@@ -133,12 +133,18 @@ def test_each_side_of_a_gateway_has_the_status_it_saw():
 def test_a_gateways_request_joins_the_mesh_behind_it():
     told, _ = edges(
         log_rows=[
-            of_api_gateway(upstream="orders", upstream_remote_address="10.0.0.5:8080"),
-            inbound("orders-v1", "10.0.0.5:8080", 1000),
-        ],
-        system="kong",
+            of_api_gateway(
+                upstream="orders",
+                upstream_remote_address="10.0.0.5:8080",
+                resource_id="edge/api-gateway",
+            ),
+            inbound("orders", "10.0.0.5:8080", 1000),
+        ]
     )
-    assert told[("edge/orders-api", "shop/orders-v1")]["gateway"] == 1
+    assert told == {
+        ("clients", "edge/api-gateway"): {"gateway": 1},
+        ("edge/api-gateway", "shop/orders"): {"gateway": 1, "server_proxy": 1},
+    }
 
 
 def test_a_gateways_entry_tells_of_two_calls():
