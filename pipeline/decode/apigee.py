@@ -93,7 +93,7 @@ RECORDS: Final = Records(
         "base_path": named("proxy.basepath", "proxy_basepath", "basepath"),
         "suffix": named("proxy.pathsuffix", "proxy_pathsuffix", "suffix"),
         "operation": named(
-            "apiproduct.operation.resource", "apiproduct.operation", "flow_resource"
+            "apiproduct.operation.resource", "apiproduct.operation", "flow_resource", "operation"
         ),
         "path": named("request.path", "request_path"),
         "uri": named("request.uri", "request_uri"),
