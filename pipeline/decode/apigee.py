@@ -32,13 +32,15 @@ from pipeline.decode.gateway_records import (
     between,
     cells_of,
     decoded,
+    first_that_holds,
     first_time,
     int64,
     iso_times,
-    joined_flags,
     mask_of,
+    matches,
     members,
     refused_record,
+    repeated,
     resources_of,
     where,
 )
@@ -262,7 +264,7 @@ def _request(cells: Cells) -> dict[str, pa.Array]:
     path = pc.binary_join_element_wise(base, cells.paths("suffix"), "")
     version = pc.binary_join_element_wise("HTTP", cells.texts("http_version"), "/")
     return {
-        "protocol": pa.array(["http"] * len(cells)),
+        "protocol": repeated("http", len(cells)),
         "protocol_version": version,
         "request_id": cells.first("x_request_id", "id"),
         "stream_id": cells.texts("id"),
@@ -290,14 +292,11 @@ def _flags(cells: Cells) -> pa.Array:
     """What Apigee's fault codes say that Envoy has response flags for."""
     fault = cells.texts("fault")
 
-    def has(pattern: str) -> Mask:
-        return mask_of(pc.match_substring_regex(fault, pattern))
-
-    return joined_flags(
-        (has(_LIMITED), RATE_LIMITED),
-        (has("GatewayTimeout"), UPSTREAM_TIMEOUT),
-        (has("NoActiveTargets"), NO_UPSTREAM),
-        (has("ServiceUnavailable"), UPSTREAM_FAILED),
+    return first_that_holds(
+        (matches(fault, _LIMITED), RATE_LIMITED),
+        (matches(fault, "GatewayTimeout"), UPSTREAM_TIMEOUT),
+        (matches(fault, "NoActiveTargets"), NO_UPSTREAM),
+        (matches(fault, "ServiceUnavailable"), UPSTREAM_FAILED),
     )
 
 
