@@ -6,6 +6,7 @@ written to; ``NUMBA_CACHE_DIR`` says otherwise.
 
 import sys
 import time
+from functools import partial
 from typing import Final
 
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
@@ -73,11 +74,21 @@ def _access_logs() -> bytes:
     return b"\x12" + field_1(entries)[1:]
 
 
+_LINES: Final = {
+    "envoy_text": b'[2020-11-25T21:26:18Z] "GET /a?b HTTP/1.1" 200 - 0 1 2 3 "-" "c" "d" "e" "f"',
+    "envoy_json": b'{"start_time":"2020-11-25T21:26:18Z","response_code":200,"path":"/"}\n{"a":1.5}',
+    "linkerd_apache": b'10.0.0.1:2 - - [2020-11-25T21:26:18Z] "GET http://a/ HTTP/2.0" 200 1',
+    "ztunnel": b'2020-11-25T21:26:18Z info access connection complete bytes_sent=1 duration="1ms"',
+    "combined": b'10.0.0.1 - a [25/Nov/2020:21:26:18 +0000] "GET / HTTP/1.1" 200 1 "/b?c" "d"',
+}
+"""Lines that take a decoder through its kernels; other formats of lines need no others."""
+
 SAMPLES: Final = {
     OTLP_TRACES_FORMAT: _traces,
     OTLP_METRICS_FORMAT: _metrics,
     OTLP_LOGS_FORMAT: _logs,
     ENVOY_ALS_FORMAT: _access_logs,
+    **{name: partial(bytes, line) for name, line in _LINES.items()},
 }
 """For each format a small message that takes its decoder through all kernels."""
 
