@@ -6,6 +6,7 @@ written to; ``NUMBA_CACHE_DIR`` says otherwise.
 
 import sys
 import time
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Final
 
@@ -79,11 +80,12 @@ _LINES: Final = {
     "envoy_json": b'{"start_time":"2020-11-25T21:26:18Z","response_code":200,"path":"/"}\n{"a":1.5}',
     "linkerd_apache": b'10.0.0.1:2 - - [2020-11-25T21:26:18Z] "GET http://a/ HTTP/2.0" 200 1',
     "ztunnel": b'2020-11-25T21:26:18Z info access connection complete bytes_sent=1 duration="1ms"',
+    "kong_json": b'{"started_at":1764172800123,"request":{"method":"GET","uri":"\\/"}}',
     "combined": b'10.0.0.1 - a [25/Nov/2020:21:26:18 +0000] "GET / HTTP/1.1" 200 1 "/b?c" "d"',
 }
 """Lines that take a decoder through its kernels; other formats of lines need no others."""
 
-SAMPLES: Final = {
+SAMPLES: Final[Mapping[str, Callable[[], bytes]]] = {
     OTLP_TRACES_FORMAT: _traces,
     OTLP_METRICS_FORMAT: _metrics,
     OTLP_LOGS_FORMAT: _logs,

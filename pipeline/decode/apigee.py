@@ -147,6 +147,9 @@ ATTRIBUTES: Final = {
 
 _LIMITED: Final = r"SpikeArrestViolation|QuotaViolation"
 _SYSLOG: Final = re.compile(rb"(?m)^<\d{1,3}>[^{\r\n]*(?=\{)")
+_NOTHING: Final = ("", "(not set)")
+_REASONS_TOLD: Final = 1000
+"""For how many bad rows of a message the reason is told; each takes more room than the row."""
 _COLUMNS: Final = frozenset(
     {"apiproxy", "client_received_start_timestamp", "response_status_code", "request_verb"}
 )
@@ -228,17 +231,23 @@ def _from_csv(message: bytes) -> bytes:
     """Rows of CSV as JSON lines; the header may stand there again where files were put together."""
     first, *rest = message.decode("utf-8", "replace").removeprefix("\ufeff").splitlines()
     columns = [name.strip() for name in _fields(first)]
-    lines = [_from_row(columns, line) for line in rest if line.strip() and line != first]
+    lines: list[bytes] = []
+    bad = 0
+    for line in rest:
+        if line.strip() and line != first:
+            row, reason = _row(columns, _fields(line))
+            bad += bool(reason)
+            told = reason and bad <= _REASONS_TOLD
+            lines.append(refused_record(reason) if told else row)
     return b"\n".join((*lines, b""))
 
 
-def _from_row(columns: Sequence[str], line: str) -> bytes:
-    fields = _fields(line)
-    if not fields:
-        return refused_record(BAD_CSV)
+def _row(columns: Sequence[str], fields: Sequence[str]) -> tuple[bytes, str]:
+    """A row as a JSON object of what it tells, or why it is none, and what stands for it then."""
     if len(fields) != len(columns):
-        return refused_record(UNEVEN)
-    return orjson.dumps(dict(zip(columns, fields, strict=True)))
+        return b"-", UNEVEN if fields else BAD_CSV
+    told = zip(columns, fields, strict=True)
+    return orjson.dumps({name: field for name, field in told if field not in _NOTHING}), ""
 
 
 def _fields(line: str) -> list[str]:

@@ -59,7 +59,11 @@ def test_a_format_is_known_by_its_lines(name: str) -> None:
     assert line_format(name).fits(lines_of(name)[0])
 
 
-@pytest.mark.parametrize("name", LINE_FORMATS)
+SEVERAL = ("kong_json", "aws_apigateway", "apigee")
+"""Formats that are also read in arrays and with line breaks in them: a line is no record there."""
+
+
+@pytest.mark.parametrize("name", [name for name in LINE_FORMATS if name not in SEVERAL])
 @given(data=st.binary(max_size=300))
 def test_any_bytes_are_answered(name: str, data: bytes) -> None:
     admitted = admit_lines(name, data, MASKED)
