@@ -41,13 +41,8 @@ def chunks(
 ) -> Iterator[Chunk]:
     """Cut a stream into chunks of at most ``size`` bytes; a line has at most ``limit`` of them."""
     rest, line = b"", 1
-    while True:
-        read = stream.read(min(_READ, size))
-        if not read:
-            break
+    while read := stream.read(min(_READ, size)):
         rest += read
-        if len(rest) < size and len(read) == min(_READ, size):
-            continue
         while len(rest) >= size:
             end = rest.rfind(_NEWLINE, 0, size) + 1
             if not end:

@@ -77,7 +77,7 @@ def _access_logs() -> bytes:
 
 _LINES: Final = {
     "envoy_text": b'[2020-11-25T21:26:18Z] "GET /a?b HTTP/1.1" 200 - 0 1 2 3 "-" "c" "d" "e" "f"',
-    "envoy_json": b'{"start_time":"2020-11-25T21:26:18Z","response_code":200,"path":"/"}\n{"a":1.5}',
+    "envoy_json": b'{"start_time":"2020-11-25T21:26:18Z","response_code":1,"path":"/"}\n{"a":1.5}',
     "linkerd_apache": b'10.0.0.1:2 - - [2020-11-25T21:26:18Z] "GET http://a/ HTTP/2.0" 200 1',
     "ztunnel": b'2020-11-25T21:26:18Z info access connection complete bytes_sent=1 duration="1ms"',
     "kong_json": b'{"started_at":1764172800123,"request":{"method":"GET","uri":"\\/"}}',
