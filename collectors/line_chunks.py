@@ -4,6 +4,7 @@ A chunk is one message on the bus. Memory is bounded by one chunk, whatever the 
 a chunk is told with its line and goes along with what is good, so that the decoder sets it aside.
 """
 
+import io
 from bisect import bisect_right
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -40,13 +41,8 @@ def chunks(
 ) -> Iterator[Chunk]:
     """Cut a stream into chunks of at most ``size`` bytes; a line has at most ``limit`` of them."""
     rest, line = b"", 1
-    while True:
-        read = stream.read(min(_READ, size))
-        if not read:
-            break
+    while read := stream.read(min(_READ, size)):
         rest += read
-        if len(rest) < size and len(read) == min(_READ, size):
-            continue
         while len(rest) >= size:
             end = rest.rfind(_NEWLINE, 0, size) + 1
             if not end:
@@ -112,11 +108,12 @@ class LineReader:
             if chunk.text:
                 if chunk.line == 1:
                     header = self._header(chunk)
-                text = chunk.text if chunk.line == 1 else header + chunk.text
-                yield from self._admitted(text, _by_line(chunk))
+                if header and chunk.line > 1:
+                    yield from self._opened(header + chunk.text, f"line {chunk.line}")
+                else:
+                    yield from self._opened(chunk.text, f"line {chunk.line}", _by_line(chunk))
             else:
-                reason = f"line longer than {LINE_LIMIT} bytes"
-                yield Fault(f"line {chunk.line}", reason, format=self._format)
+                yield self._too_long(f"line {chunk.line}")
 
     def documents(self, documents: list[tuple[str, bytes]]) -> Iterator[Piece | Fault]:
         """Records that did not stand on lines of their own: of each its place, and its JSON."""
@@ -125,8 +122,10 @@ class LineReader:
             text += document
             text += _NEWLINE
             ends.append(len(text))
-        yield from self._admitted(
-            bytes(text), lambda offset: documents[bisect_right(ends, offset)][0]
+        yield from self._opened(
+            bytes(text),
+            documents[0][0],
+            lambda offset: documents[bisect_right(ends, offset)][0],
         )
 
     def _header(self, chunk: Chunk) -> bytes:
@@ -134,6 +133,30 @@ class LineReader:
         first = chunk.text[: chunk.text.index(_NEWLINE) + 1]
         is_header = line_format(self._format).is_header
         return first if is_header and is_header(first) else b""
+
+    def _opened(
+        self, text: bytes, first: str, place: Callable[[int], str] | None = None
+    ) -> Iterator[Piece | Fault]:
+        """Lines without what they are wrapped into; what is larger then is cut once more.
+
+        Args:
+            text: the lines.
+            first: where they begin; all that is known of lines that were wrapped.
+            place: where a byte of the text stands.
+        """
+        open_lines = line_format(self._format).opened
+        lines = open_lines(text) if open_lines else text
+        if place and len(lines) == len(text):
+            yield from self._admitted(lines, place)
+            return
+        for chunk in chunks(io.BytesIO(lines)):
+            if chunk.text:
+                yield from self._admitted(chunk.text, lambda _: first)
+            else:
+                yield self._too_long(first)
+
+    def _too_long(self, place: str) -> Fault:
+        return Fault(place, f"line longer than {LINE_LIMIT} bytes", format=self._format)
 
     def _admitted(self, text: bytes, place: Callable[[int], str]) -> Iterator[Piece | Fault]:
         admitted = admit_lines(self._format, text, self._masked)

@@ -21,6 +21,7 @@ from pipeline.decode import jaeger_json, otlp_json, zipkin_json
 from pipeline.decode.door import MaskedKeys, admit
 from pipeline.decode.json_masking import mask, may_have
 from pipeline.decode.otlp_json import REQUESTS
+from pipeline.decode.via_otlp import flat
 from pipeline.errors import DecodeError, MessageTooLarge
 from pipeline.model.topics import LINE_FORMATS
 
@@ -90,9 +91,9 @@ class Recording:
             return
         name = self._named(found)
         if name in LINE_FORMATS:
-            yield from LineReader(name, self._masked).documents(
-                [(place, orjson.dumps(found.value))]
-            )
+            waiting = _Waiting(self._masked)
+            yield from waiting.add(name, place, found.value)
+            yield from waiting.taken()
         elif name is None:
             yield Fault(place, "no telemetry in a known format")
         elif name in _FOREIGN:
@@ -243,16 +244,16 @@ class _Waiting:
         self._size = 0
 
     def add(self, name: str, place: str, value: object) -> Iterator[Piece | Fault]:
-        """One more record; first what waits, where the two would not fit together."""
-        record = orjson.dumps(value)
-        if len(record) > LINE_LIMIT:
-            yield Fault(place, f"record longer than {LINE_LIMIT} bytes", format=name)
-            return
-        if name != self._format or self._size + len(record) > CHUNK_BYTES:
-            yield from self.taken()
-        self._format = name
-        self._records.append((place, record))
-        self._size += len(record) + 1
+        """One more record, or an array of them; first what waits, where it would be too much."""
+        for record in map(orjson.dumps, flat(value)):
+            if len(record) > LINE_LIMIT:
+                yield Fault(place, f"record longer than {LINE_LIMIT} bytes", format=name)
+                continue
+            if name != self._format or self._size + len(record) >= CHUNK_BYTES:
+                yield from self.taken()
+            self._format = name
+            self._records.append((place, record))
+            self._size += len(record) + 1
 
     def taken(self) -> Iterator[Piece | Fault]:
         """All that waits."""

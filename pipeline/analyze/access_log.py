@@ -18,7 +18,7 @@ import polars as pl
 from pipeline.analyze import peer
 from pipeline.analyze.outcome import OK, outcome
 from pipeline.analyze.telling import MILLION, TELLING
-from pipeline.model.topology import CLIENTS, PERSON, NodeKind, Reporter
+from pipeline.model.topology import CLIENTS, NodeKind, Reporter
 
 WHOLE_REQUESTS: Final = (0, 3, 6)
 """Envoy's AccessLogType: not set, TCP connection end, downstream end. Others repeat a request."""
@@ -204,20 +204,11 @@ def _server_side(entries: pl.DataFrame, client: pl.DataFrame) -> pl.DataFrame:
         .over("request_id", "service", "caller")
     )
     retried = known & pl.col("calls").is_not_null() & (attempt > pl.col("calls"))
-    peer_told = pl.col("tls_peer_identity").is_not_null()
-    unknown = ~known & ~peer_told
-    # a person is no node of a graph of services: all of them are clients
-    consumer = ~pl.col("consumer").str.starts_with(PERSON).fill_null(value=True)
+    unknown = ~known & pl.col("tls_peer_identity").is_null()
     return told.with_columns(
         pl.coalesce("called", "begin").alias("begin"),
-        pl.when(unknown & consumer)
-        .then(pl.format("{}:{}", pl.lit(NodeKind.CONSUMER.value), pl.col("consumer")))
-        .when(unknown)
-        .then(pl.lit(CLIENTS))
-        .alias("client_name"),
-        pl.when(unknown & consumer)
-        .then(pl.lit(NodeKind.CONSUMER.value))
-        .when(unknown)
+        pl.when(unknown).then(pl.lit(CLIENTS)).alias("client_name"),
+        pl.when(unknown)
         .then(pl.lit(NodeKind.CLIENTS.value))
         .when(~known)
         .then(pl.lit(NodeKind.UNKNOWN.value))
@@ -235,10 +226,7 @@ def _server_side(entries: pl.DataFrame, client: pl.DataFrame) -> pl.DataFrame:
         .alias("reporter"),
         pl.when(retried).then(0).otherwise("weight").cast(pl.Int64).alias("requests"),
         pl.col("weight").alias("attempts"),
-        # who tells neither of a certificate nor of the connection does not know
-        pl.when(peer_told | pl.col("downstream_local_address").is_not_null() | ~gateway)
-        .then(_mutual_tls())
-        .alias("tls"),
+        _mutual_tls().alias("tls"),
         (~known & ~unknown).alias("unpaired"),
     )
 

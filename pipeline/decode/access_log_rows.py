@@ -145,3 +145,8 @@ def service_of_pod(pod: pl.Expr) -> pl.Expr:
         pod.str.extract(r"^(.+)-\d{1,4}$"),
         pod,
     )
+
+
+def http_version(told: pl.Expr) -> pl.Expr:
+    """The version as Envoy writes it: ``HTTP/2`` for ``HTTP/2.0``."""
+    return told.str.replace(r"^(HTTP/[23])\.0$", "${1}")

@@ -32,13 +32,15 @@ from pipeline.decode.gateway_records import (
     between,
     cells_of,
     decoded,
+    first_that_holds,
     first_time,
     int64,
     iso_times,
-    joined_flags,
     mask_of,
+    matches,
     members,
     refused_record,
+    repeated,
     resources_of,
     where,
 )
@@ -93,7 +95,7 @@ RECORDS: Final = Records(
         "base_path": named("proxy.basepath", "proxy_basepath", "basepath"),
         "suffix": named("proxy.pathsuffix", "proxy_pathsuffix", "suffix"),
         "operation": named(
-            "apiproduct.operation.resource", "apiproduct.operation", "flow_resource"
+            "apiproduct.operation.resource", "apiproduct.operation", "flow_resource", "operation"
         ),
         "path": named("request.path", "request_path"),
         "uri": named("request.uri", "request_uri"),
@@ -140,10 +142,14 @@ ATTRIBUTES: Final = {
     "request_processing": "apigee.request_processing_latency",
     "response_processing": "apigee.response_processing_latency",
     "client_cn": "tls.client.subject",
+    "log_name": "gcp.log_name",
 }
 
 _LIMITED: Final = r"SpikeArrestViolation|QuotaViolation"
 _SYSLOG: Final = re.compile(rb"(?m)^<\d{1,3}>[^{\r\n]*(?=\{)")
+_NOTHING: Final = ("", "(not set)")
+_REASONS_TOLD: Final = 1000
+"""For how many bad rows of a message the reason is told; each takes more room than the row."""
 _COLUMNS: Final = frozenset(
     {"apiproxy", "client_received_start_timestamp", "response_status_code", "request_verb"}
 )
@@ -225,17 +231,23 @@ def _from_csv(message: bytes) -> bytes:
     """Rows of CSV as JSON lines; the header may stand there again where files were put together."""
     first, *rest = message.decode("utf-8", "replace").removeprefix("\ufeff").splitlines()
     columns = [name.strip() for name in _fields(first)]
-    lines = [_from_row(columns, line) for line in rest if line.strip() and line != first]
+    lines: list[bytes] = []
+    bad = 0
+    for line in rest:
+        if line.strip() and line != first:
+            row, reason = _row(columns, _fields(line))
+            bad += bool(reason)
+            told = reason and bad <= _REASONS_TOLD
+            lines.append(refused_record(reason) if told else row)
     return b"\n".join((*lines, b""))
 
 
-def _from_row(columns: Sequence[str], line: str) -> bytes:
-    fields = _fields(line)
-    if not fields:
-        return refused_record(BAD_CSV)
+def _row(columns: Sequence[str], fields: Sequence[str]) -> tuple[bytes, str]:
+    """A row as a JSON object of what it tells, or why it is none, and what stands for it then."""
     if len(fields) != len(columns):
-        return refused_record(UNEVEN)
-    return orjson.dumps(dict(zip(columns, fields, strict=True)))
+        return b"-", UNEVEN if fields else BAD_CSV
+    told = zip(columns, fields, strict=True)
+    return orjson.dumps({name: field for name, field in told if field not in _NOTHING}), ""
 
 
 def _fields(line: str) -> list[str]:
@@ -261,8 +273,7 @@ def _request(cells: Cells) -> dict[str, pa.Array]:
     path = pc.binary_join_element_wise(base, cells.paths("suffix"), "")
     version = pc.binary_join_element_wise("HTTP", cells.texts("http_version"), "/")
     return {
-        "log_name": cells.texts("log_name"),
-        "protocol": pa.array(["http"] * len(cells)),
+        "protocol": repeated("http", len(cells)),
         "protocol_version": version,
         "request_id": cells.first("x_request_id", "id"),
         "stream_id": cells.texts("id"),
@@ -290,14 +301,11 @@ def _flags(cells: Cells) -> pa.Array:
     """What Apigee's fault codes say that Envoy has response flags for."""
     fault = cells.texts("fault")
 
-    def has(pattern: str) -> Mask:
-        return mask_of(pc.match_substring_regex(fault, pattern))
-
-    return joined_flags(
-        (has(_LIMITED), RATE_LIMITED),
-        (has("GatewayTimeout"), UPSTREAM_TIMEOUT),
-        (has("NoActiveTargets"), NO_UPSTREAM),
-        (has("ServiceUnavailable"), UPSTREAM_FAILED),
+    return first_that_holds(
+        (matches(fault, _LIMITED), RATE_LIMITED),
+        (matches(fault, "GatewayTimeout"), UPSTREAM_TIMEOUT),
+        (matches(fault, "NoActiveTargets"), NO_UPSTREAM),
+        (matches(fault, "ServiceUnavailable"), UPSTREAM_FAILED),
     )
 
 

@@ -28,12 +28,13 @@ from pipeline.decode.gateway_records import (
     Mask,
     cells_of,
     decoded,
+    first_that_holds,
     first_time,
     int64,
     iso_times,
-    joined_flags,
-    mask_of,
+    matches,
     members,
+    repeated,
     resources_of,
     unix_nanoseconds,
 )
@@ -136,8 +137,8 @@ ATTRIBUTES: Final = {
 }
 
 DEFAULT_STAGE: Final = "$default"
-_LIMITED: Final = ("THROTTLED", "QUOTA_EXCEEDED")
-_TIMED_OUT: Final = "INTEGRATION_TIMEOUT"
+_LIMITED: Final = "^(THROTTLED|QUOTA_EXCEEDED)$"
+_TIMED_OUT: Final = "^INTEGRATION_TIMEOUT$"
 _CLF_TIME: Final = r"^(\d{2})/([A-Z][a-z]{2})/(\d{4}):(\d{1,2}:\d{2}:\d{2}) ?([+-]\d{4})$"
 _MONTHS: Final = {
     "Jan": "01", "Feb": "02", "Mar": "03", "Apr": "04", "May": "05", "Jun": "06",
@@ -163,9 +164,9 @@ def decode(messages: Sequence[bytes]) -> Decoded:
         "upstream_response_status_code": cells.column("integration_status", pa.uint16()),
         "upstream_cluster": cells.texts("upstream"),
         "response_code_details": errors,
-        "response_flags": joined_flags(
-            (mask_of(pc.is_in(errors, pa.array(_LIMITED))), RATE_LIMITED),
-            (mask_of(pc.equal(errors, _TIMED_OUT)), UPSTREAM_TIMEOUT),
+        "response_flags": first_that_holds(
+            (matches(errors, _LIMITED), RATE_LIMITED),
+            (matches(errors, _TIMED_OUT), UPSTREAM_TIMEOUT),
         ),
         "consumer": _consumer(cells),
         "downstream_remote_address": hashed(cells.texts("source_ip")),
@@ -248,16 +249,11 @@ def clf_times(text: pa.Array) -> tuple[Ints, Mask]:
 
 
 def _request(cells: Cells) -> dict[str, pa.Array]:
-    key = pl.Series("key", pl.from_arrow(cells.texts("route_key")), pl.String)
-    method = pc.coalesce(
-        cells.texts("method"), key.str.extract(_ROUTE_METHOD).to_arrow().cast(pa.string())
-    )
-    route = pc.coalesce(
-        cells.texts("resource_path"), key.str.extract(_ROUTE_KEY).to_arrow().cast(pa.string())
-    )
+    keys = cells.texts("route_key")
+    method = pc.coalesce(cells.texts("method"), _extracted(keys, _ROUTE_METHOD))
+    route = pc.coalesce(cells.texts("resource_path"), _extracted(keys, _ROUTE_KEY))
     return {
-        "log_name": cells.texts("log_group"),
-        "protocol": pa.array(["http"]).take(pa.array(np.zeros(len(cells), np.int64))),
+        "protocol": repeated("http", len(cells)),
         "protocol_version": cells.texts("protocol"),
         "request_id": cells.first("extended_id", "request_id"),
         "stream_id": cells.first("extended_id", "request_id"),
@@ -269,6 +265,14 @@ def _request(cells: Cells) -> dict[str, pa.Array]:
         "response_bytes": cells.column("response_length", pa.int64()),
         "user_agent": cells.texts("user_agent"),
     }
+
+
+def _extracted(keys: pa.Array, pattern: str) -> pa.Array:
+    """A part of each route key; there are few different ones."""
+    encoded = keys.dictionary_encode()
+    found = [re.search(pattern, key) for key in encoded.dictionary.to_pylist()]
+    parts = pa.array([match[1] if match else None for match in found], pa.string())
+    return parts.take(encoded.indices)
 
 
 def without_ids(paths: pa.Array) -> pa.Array:

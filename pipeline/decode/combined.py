@@ -75,7 +75,7 @@ def _columns() -> tuple[pl.Expr | str, ...]:
     return (
         pl.lit(0, pl.UInt8).alias("log_type"),
         pl.lit("http").alias("protocol"),
-        pl.col("protocol").alias("protocol_version"),
+        access_log_rows.http_version(pl.col("protocol")).alias("protocol_version"),
         pl.col("method").alias("http_request_method"),
         "authority",
         pl.col("path").alias("url_path"),

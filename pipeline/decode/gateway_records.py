@@ -15,10 +15,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from pipeline.decode.columns import times
 from pipeline.decode.intern import id_of
 from pipeline.decode.kernel import Ints
-from pipeline.decode.record_cells import Cells
+from pipeline.decode.record_cells import Cells, column_of, truths
 from pipeline.decode.record_plan import Records, compile_records
 from pipeline.decode.record_walk import FAULTS_NAMED, walk
 from pipeline.model.decoded import Decoded, Refusal
@@ -37,6 +36,11 @@ RATE_LIMITED, UPSTREAM_TIMEOUT, UPSTREAM_FAILED, NO_UPSTREAM = "RL", "UT", "UF",
 
 _SEPARATOR: Final = "\x1f"
 _NOTHING: Final = pa.scalar(None, pa.string())
+_FALSE: Final = pa.scalar(value=False)
+_EMPTY: Final = pa.scalar("")
+_COLON: Final = pa.scalar(":")
+_OPEN, _CLOSE = pa.scalar("["), pa.scalar("]")
+"""Scalars are made once: making one looks for pandas every time."""
 
 
 REFUSED: Final = "meshweir.refused"
@@ -118,9 +122,9 @@ def decoded(
         return Decoded(refused=tuple(refused))
     ids, named = resources
     whole = {
-        "log_type": pa.array(np.zeros(len(cells), np.uint8)),
+        "log_type": column_of(np.zeros(len(cells), np.int64), kept, pa.uint8()),
         **columns,
-        "start_time": times(moment, told),
+        "start_time": column_of(moment, told, pa.int64()).cast(pa.timestamp("ns")),
         "resource_id": ids,
     }
     arrays = [
@@ -129,7 +133,7 @@ def decoded(
     ]
     rows = pa.table(arrays, ACCESS_LOGS.arrow)
     if not kept.all():
-        rows = rows.filter(pa.array(kept))
+        rows = rows.filter(truths(kept))
     speaking = pc.is_in(named["resource_id"], pc.unique(rows["resource_id"]))
     return Decoded({ACCESS_LOGS.name: rows, RESOURCES.name: named.filter(speaking)}, tuple(refused))
 
@@ -241,31 +245,48 @@ def between(begin: tuple[Ints, Mask], end: tuple[Ints, Mask]) -> tuple[Ints, Mas
 
 def int64(told: tuple[Ints, Mask]) -> pa.Array:
     """Numbers as a column."""
-    return pa.array(told[0], pa.int64(), mask=~told[1])
+    return column_of(*told, pa.int64())
 
 
 def address(host: pa.Array, port: pa.Array) -> pa.Array:
     """``ip:port`` or ``[ip]:port``; null where no host is told, without port where none is."""
-    bracketed = pc.if_else(
-        pc.match_substring(host, ":"), pc.binary_join_element_wise("[", host, "]", ""), host
-    )
-    return pc.coalesce(pc.binary_join_element_wise(bracketed, port, ":"), bracketed)
+    bracketed = host
+    inner = mask_of(pc.match_substring(host, ":"))
+    if inner.any():
+        together = pc.binary_join_element_wise(_OPEN, host, _CLOSE, _EMPTY)
+        bracketed = pc.if_else(truths(inner), together, host)
+    return pc.coalesce(pc.binary_join_element_wise(bracketed, port, _COLON), bracketed)
 
 
 def where(mask: Mask | pa.Array, text: pa.Array) -> pa.Array:
     """Texts where the mask is true, else null."""
-    return pc.if_else(mask if isinstance(mask, pa.Array) else pa.array(mask), text, _NOTHING)
+    return pc.if_else(mask if isinstance(mask, pa.Array) else truths(mask), text, _NOTHING)
 
 
-def joined_flags(*flags: tuple[Mask, str]) -> pa.Array:
-    """The first flag that holds; null where none does."""
+def first_that_holds(*flags: tuple[Mask, str]) -> pa.Array:
+    """The name of the first mask that is true; null where none is."""
     found = pa.nulls(len(flags[0][0]), pa.string())
     for mask, name in reversed(flags):
-        found = pc.if_else(pa.array(mask), pa.scalar(name), found)
+        if mask.any():
+            found = pc.if_else(truths(mask), pa.scalar(name), found)
     return found
+
+
+def repeated(text: str, count: int) -> pa.Array:
+    """The same text for every record."""
+    return pc.if_else(truths(np.ones(count, np.bool_)), pa.scalar(text), _NOTHING)
+
+
+def matches(column: pa.Array, pattern: str, *, literal: str = "") -> Mask:
+    """Which texts match a regular expression; where none has the literal, none is looked at."""
+    if column.null_count == len(column):
+        return np.zeros(len(column), np.bool_)
+    if literal and not mask_of(pc.match_substring(column, literal)).any():
+        return np.zeros(len(column), np.bool_)
+    return mask_of(pc.match_substring_regex(column, pattern))
 
 
 def mask_of(column: pa.Array) -> Mask:
     """Truths as a mask; null is false."""
-    mask: Mask = pc.fill_null(column, fill_value=False).to_numpy(zero_copy_only=False)
+    mask: Mask = pc.fill_null(column, _FALSE).to_numpy(zero_copy_only=False)
     return mask

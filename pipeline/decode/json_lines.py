@@ -143,9 +143,11 @@ class JsonColumns:
         An object in which something else stands there is marked ``bad``.
         """
         values = self.values(*names)
+        if not set(map(type, values)) <= _PLAIN_NUMBERS:
+            values = [_as_number(value) for value in values]
         try:
             found = pa.array(values, pa.int64())
-        except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError):
+        except OverflowError:
             found = pa.array([_as_number(value) for value in values], pa.int64())
         wrong = pc.or_(pc.less(found, 0), pc.greater(found, most)).fill_null(False)  # noqa: FBT003 - Arrow takes no name
         self.bad |= wrong.to_numpy(zero_copy_only=False)
@@ -182,6 +184,7 @@ class JsonColumns:
         return pa.array([orjson.dumps(one).decode() if one else None for one in told], pa.string())
 
 
+_PLAIN_NUMBERS: Final = {int, type(None)}
 _NOTHINGS: Final = pa.array(_NOTHING)
 _NULL: Final = pa.scalar(None, pa.string())
 

@@ -6,6 +6,7 @@ Kong's ``kong/pdk/log.lua`` (3.10) and ``log-format.md`` of its documentation; e
 optional, since ``custom_fields_by_lua`` can delete any.
 """
 
+import re
 from collections.abc import Sequence
 from typing import Final
 
@@ -24,9 +25,10 @@ from pipeline.decode.gateway_records import (
     address,
     cells_of,
     decoded,
+    first_that_holds,
     int64,
-    joined_flags,
     mask_of,
+    matches,
     members,
     resources_of,
     where,
@@ -34,7 +36,7 @@ from pipeline.decode.gateway_records import (
 from pipeline.decode.kernel import Ints
 from pipeline.decode.lines import LineFormat
 from pipeline.decode.pseudonyms import hashed, without_persons
-from pipeline.decode.record_cells import Cells
+from pipeline.decode.record_cells import Cells, column_of, truths
 from pipeline.decode.record_plan import Records
 from pipeline.decode.trace_ids import trace_ids
 from pipeline.model.decoded import Decoded
@@ -125,13 +127,14 @@ ATTRIBUTES: Final = {
     "anonymous": "http.request.header.x-anonymous-consumer",
     "service_host": "server.address",
     "service_port": "server.port",
+    "tls_version": "tls.protocol.version",
     "tls_cipher": "tls.cipher",
     "tls_verify": "kong.tls.client_verify",
 }
 
+_OWN, _SUCCESS, _TRUE = (pa.scalar(word) for word in ("kong", "SUCCESS", "true"))
 _LAST_STATUS: Final = r"(\d{3})\s*$"
-_SEVERAL: Final = "[,:]"
-_KONG: Final = r"kong/(?P<version>\S+)"
+_KONG: Final = re.compile(r"kong/(\S+)")
 _KUBERNETES: Final = r"^[^.]+\.[^.]+\.svc(\.|$)"
 _TRY: Final = ("ip", "port", "state", "code", "balancer_latency")
 """What is kept of the tries of a request that was tried more than once."""
@@ -149,7 +152,7 @@ def decode(messages: Sequence[bytes]) -> Decoded:
         **_durations(cells, stream),
         **trace_ids([cells.texts(name) for name in _TRACES]),
         "consumer": _consumer(cells),
-        "tls_version": cells.texts("tls_version"),
+        "tls_version": _tls_version(cells),
         "downstream_remote_address": hashed(cells.texts("client_ip")),
         "response_flags": _flags(cells, proxied),
     }
@@ -173,10 +176,10 @@ def _proxied(cells: Cells, tries: Ints) -> Mask:
 
 
 def _request(cells: Cells, stream: Mask) -> dict[str, pa.Array]:
-    grpc = pc.starts_with(cells.texts("content_type"), "application/grpc")
-    protocol = pc.if_else(pa.array(mask_of(grpc)), "grpc", "http")
+    grpc = mask_of(pc.starts_with(cells.texts("content_type"), "application/grpc"))
+    protocols = (stream, "tcp"), (grpc, "grpc"), (np.ones(len(cells), np.bool_), "http")
     return {
-        "protocol": pc.if_else(pa.array(stream), "tcp", protocol),
+        "protocol": first_that_holds(*protocols),
         "request_id": cells.first("x_request_id", "request_id"),
         "stream_id": cells.texts("request_id"),
         "http_request_method": cells.texts("method"),
@@ -197,13 +200,16 @@ def _request(cells: Cells, stream: Mask) -> dict[str, pa.Array]:
 
 def _upstream(cells: Cells, proxied: Mask, tries: Ints) -> dict[str, pa.Array]:
     statuses = cells.texts("upstream_status")
-    several = mask_of(pc.match_substring_regex(statuses, _SEVERAL))
+    plain, one = cells.numbers("upstream_status", most=999)
+    several = cells.told("upstream_status") & ~one
     added = {"kong.upstream_status": where(several, statuses), "kong.tries": _tries(cells, tries)}
     return {
         "upstream_cluster": where(proxied, _service(cells)),
         "upstream_remote_address": address(cells.texts("try_ip"), cells.texts("try_port")),
-        "upstream_response_status_code": _status(statuses),
-        "attempt_count": pa.array(tries, pa.int64(), mask=tries < 0).cast(pa.uint32()),
+        "upstream_response_status_code": (
+            _last(statuses) if several.any() else column_of(plain, one, pa.uint16())
+        ),
+        "attempt_count": column_of(tries, tries >= 0, pa.uint32()),
         "attributes": cells.attributes(ATTRIBUTES, added),
     }
 
@@ -211,11 +217,13 @@ def _upstream(cells: Cells, proxied: Mask, tries: Ints) -> dict[str, pa.Array]:
 def _service(cells: Cells) -> pa.Array:
     """What Kong calls the service; its host where that is a name of Kubernetes' DNS."""
     host = cells.texts("service_host")
-    inside = pa.array(mask_of(pc.match_substring_regex(host, _KUBERNETES)))
-    return pc.if_else(inside, host, cells.first("service_name", "service_host", "service_id"))
+    inside = matches(host, _KUBERNETES, literal=".svc")
+    return pc.if_else(
+        truths(inside), host, cells.first("service_name", "service_host", "service_id")
+    )
 
 
-def _status(statuses: pa.Array) -> pa.Array:
+def _last(statuses: pa.Array) -> pa.Array:
     """The last of the statuses that nginx lists, one for each try."""
     last = pl.Series("status", pl.from_arrow(statuses), pl.String).str.extract(_LAST_STATUS)
     return last.cast(pl.UInt16).to_arrow()
@@ -247,7 +255,7 @@ def _durations(cells: Cells, stream: Mask) -> dict[str, pa.Array]:
     request = int64(cells.numbers("latency_request", scale=MILLISECONDS))
     session = int64(cells.numbers("latency_session", scale=MILLISECONDS))
     return {
-        "duration_ns": pc.if_else(pa.array(stream), session, request),
+        "duration_ns": pc.if_else(truths(stream), session, request),
         "upstream_duration_ns": int64((proxy + receive, proxy_told)),
     }
 
@@ -255,15 +263,22 @@ def _durations(cells: Cells, stream: Mask) -> dict[str, pa.Array]:
 def _consumer(cells: Cells) -> pa.Array:
     """Who was authenticated; the anonymous consumer is nobody."""
     name = cells.first("consumer_username", "consumer_custom_id", "consumer_id", "credential_id")
-    anonymous = pc.equal(cells.texts("anonymous"), "true")
-    return without_persons(where(~mask_of(anonymous), name))
+    if cells.told("anonymous").any():
+        name = where(~mask_of(pc.equal(cells.texts("anonymous"), _TRUE)), name)
+    return without_persons(name)
+
+
+def _tls_version(cells: Cells) -> pa.Array:
+    """The version; null where a client proved who it is, since Kong does not tell who."""
+    verified = mask_of(pc.equal(cells.texts("tls_verify"), _SUCCESS))
+    return where(~verified, cells.texts("tls_version"))
 
 
 def _flags(cells: Cells, proxied: Mask) -> pa.Array:
     """Why Kong itself answered, where its status says so; nginx has no other words for it."""
-    own = mask_of(pc.equal(cells.texts("source"), "kong"))
+    own = mask_of(pc.equal(cells.texts("source"), _OWN))
     status, _ = cells.numbers("status")
-    return joined_flags(
+    return first_that_holds(
         (own & (status == 429), RATE_LIMITED),
         (own & proxied & (status == 504), UPSTREAM_TIMEOUT),
         (own & proxied & (status == 502), UPSTREAM_FAILED),
@@ -271,12 +286,12 @@ def _flags(cells: Cells, proxied: Mask) -> pa.Array:
 
 
 def _gateways(cells: Cells) -> tuple[pa.Array, pa.Table]:
-    keys = [cells.texts("workspace"), cells.texts("workspace_name"), _version(cells)]
+    keys = [cells.texts(name) for name in ("workspace", "workspace_name", "via", "server")]
     return resources_of(
         keys,
         lambda told: {
             "service_name": "kong",
-            "service_version": told[2],
+            "service_version": _version(*told[2:]),
             "system": "kong",
             "kong.workspace.id": told[0],
             "kong.workspace.name": told[1],
@@ -284,10 +299,7 @@ def _gateways(cells: Cells) -> tuple[pa.Array, pa.Table]:
     )
 
 
-def _version(cells: Cells) -> pa.Array:
+def _version(*told: str) -> str | None:
     """Kong's version, as it puts it into ``via``, or into ``server`` where it answered itself."""
-    versions = [
-        pc.struct_field(pc.extract_regex(cells.texts(name), _KONG), "version")
-        for name in ("via", "server")
-    ]
-    return pc.coalesce(*versions)
+    found = [match[1] for text in told if (match := _KONG.search(text))]
+    return found[0] if found else None

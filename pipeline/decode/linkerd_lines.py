@@ -64,7 +64,7 @@ def _request(authority: pl.Expr) -> tuple[pl.Expr | str, ...]:
     return (
         pl.lit(0, pl.UInt8).alias("log_type"),
         pl.lit("http").alias("protocol"),
-        pl.col("version").str.replace(r"^(HTTP/[23])\.0$", "${1}").alias("protocol_version"),
+        access_log_rows.http_version(pl.col("version")).alias("protocol_version"),
         pl.col("method").alias("http_request_method"),
         authority.alias("authority"),
         pl.when(path != "").then(path).alias("url_path"),

@@ -5,7 +5,7 @@ they write for "nothing" - null, an empty text, ``-`` (AWS), ``(not set)`` (Apig
 never 0.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Final
 
 import numpy as np
@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from pipeline.decode.columns import NOTHING, numbers, texts
+from pipeline.decode.columns import NOTHING, texts
 from pipeline.decode.json_text import Page, written
 from pipeline.decode.kernel import Buffer, Bytes, Ints, buffer_of, inlined, kernel
 from pipeline.decode.record_walk import FALSE, NUMBER, NUMBER_OF, STRING, TRUE, Walked
@@ -94,7 +94,7 @@ class Cells:
         """The cells as numbers of an Arrow type; null where they do not fit."""
         bits = kind.bit_width - (0 if pa.types.is_unsigned_integer(kind) else 1)
         found, valid = self.numbers(name, scale=scale, most=(1 << min(bits, 63)) - 1)
-        return numbers(np.where(valid, found, 0), kind, valid)
+        return column_of(found, valid, kind)
 
     def counts(self, name: str) -> Ints:
         """How many elements the array has that the cell counts; -1 where it is not told."""
@@ -165,9 +165,25 @@ def _slices(text: pa.Array, begin: int) -> tuple[bytes, Ints]:
     return (b"" if data is None else data.to_pybytes()), slices
 
 
-def coalesced(columns: Sequence[pa.Array]) -> pa.Array:
-    """Of each record the first that is not null."""
-    return columns[0] if len(columns) == 1 else pc.coalesce(*columns)
+def column_of(values: Ints, valid: Mask, kind: pa.DataType) -> pa.Array:
+    """Numbers as a column, null where they are not valid.
+
+    ``pa.array`` does the same, but looks for pandas every time, which costs more than the column.
+    """
+    data = np.where(valid, values, 0).astype(kind.to_pandas_dtype())
+    return _of_buffers(kind, len(data), data, None if valid.all() else valid)
+
+
+def truths(mask: Mask) -> pa.Array:
+    """A mask as a column."""
+    return _of_buffers(pa.bool_(), len(mask), np.packbits(mask, bitorder="little"), None)
+
+
+def _of_buffers(
+    kind: pa.DataType, size: int, data: NDArray[np.generic], valid: Mask | None
+) -> pa.Array:
+    bits = None if valid is None else pa.py_buffer(np.packbits(valid, bitorder="little"))
+    return pa.Array.from_buffers(kind, size, [bits, pa.py_buffer(data)])
 
 
 @kernel

@@ -42,6 +42,9 @@ NOT_JSON, NOT_OBJECT, TOO_DEEP, INCOMPLETE = range(4)
 REASONS: Final = ("not JSON", "not a JSON object", "nested too deeply", "no time is told")
 """Why a record is refused. INCOMPLETE: none of the cells that are needed was told."""
 
+_RECORD_SEPARATOR: Final = 0x1E
+"""What stands before each record of a JSON text sequence (RFC 7464)."""
+
 FAULTS_NAMED: Final = 1000
 """How many bad records of a message are named one by one; the rest are counted by reason."""
 
@@ -170,7 +173,7 @@ def _walk(
     """Walk on until the end, or until there is no room for another record or fault."""
     while at < end:
         byte = source.data[at]
-        if byte <= 32 or byte in (COMMA, OPEN_ARRAY, CLOSE_ARRAY):
+        if byte in (32, 10, 13, 9, _RECORD_SEPARATOR, COMMA, OPEN_ARRAY, CLOSE_ARRAY):
             at += 1
             continue
         if byte == 0xEF and source.data[at + 1] == 0xBB and source.data[at + 2] == 0xBF:

@@ -159,6 +159,8 @@ def _requests(source: Buffer, slices: Ints, parts: Ints) -> None:
             first += 1
         while last > first + 1 and data[last - 1] != _SPACE:
             last -= 1
+        if first == end:
+            continue  # no request line at all, such as a TLS handshake on a port for plain text
         parts[0, index] = begin << OFFSET_BITS | (first - begin)
         if last > first + 1:
             parts[3, index] = last << OFFSET_BITS | (end - last)

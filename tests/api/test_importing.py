@@ -104,3 +104,22 @@ def test_importing_twice_counts_a_span_received_twice_once(recording, tmp_path):
     for _ in range(2):
         assert meshweir("import", recording, "--data", tmp_path / "data").returncode == 0
     assert edges(tmp_path / "data")["frontend", "cart"] == 1
+
+
+def test_lines_of_both_sides_of_a_call_are_one_edge(tmp_path):
+    line = (
+        '[2026-03-02T10:15:30.250Z] "GET / HTTP/1.1" 200 - via_upstream - "-" 0 5 4 4 "-" "c" "r1"'
+        ' "cart:80" "{}" {} {} {} {} {} default\n'
+    )
+    path = tmp_path / "proxies.log"
+    path.write_text(
+        line.format("10.0.0.2:80", "outbound|80||cart.shop.svc.cluster.local", "10.0.0.1:999",
+                    "10.96.0.1:80", "10.0.0.1:998", "-")
+        + "no line of an access log\n"
+        + line.format("127.0.0.1:80", "inbound|80||", "127.0.0.6:1", "10.0.0.2:80", "10.0.0.1:999",
+                      "outbound_.80_._.cart.shop.svc.cluster.local")
+    )  # fmt: skip
+    told = meshweir("import", "--data", tmp_path / "data", "--json", path)
+    (report,) = orjson.loads(told.stdout)["files"]
+    assert (report["format"], report["accepted"], report["quarantined"]) == ("envoy_text", 2, 1)
+    assert edges(tmp_path / "data") == {("unknown:10.0.0.1", "shop/cart"): 1}

@@ -1,4 +1,4 @@
-"""Decoding: bytes of OTLP trace requests to Arrow, and the check at the door, on one core.
+"""Decoding: OTLP trace requests and log lines to Arrow, and the check at the door, on one core.
 
 Run ``python -m tests.benchmarks.decode``. Times are processor time of this process, so that
 neighbours do not count; each figure is the median of several rounds. In the same run a plain loop
@@ -10,11 +10,13 @@ import statistics
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import partial
 
 import orjson
 import pyarrow as pa
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
+from pipeline.decode import DECODERS
 from pipeline.decode.attributes import SPAN_ATTRIBUTES
 from pipeline.decode.door import MaskedKeys, admit
 from pipeline.decode.otlp_traces import decode
@@ -111,9 +113,99 @@ def run() -> list[Measured]:
     ]
 
 
+LINES = {
+    "envoy_text": (
+        '[2026-03-02T10:15:{n:02}.250Z] "GET /cart/{n} HTTP/1.1" 200 - via_upstream - "-" 0 512 31 '
+        '30 "-" "checkout/2.1" "6e7b1c1e-0a0d-9d4b-8b52-{id:012x}" "cart.shop:8080" '
+        '"10.8.2.{n}:8080" outbound|8080|v1|cart-{n}.shop.svc.cluster.local 10.8.1.{n}:{port} '
+        "10.96.14.3:8080 10.8.1.{n}:5399 - default"
+    ),
+    "envoy_json": (
+        '{{"start_time":"2026-03-02T10:15:{n:02}.252Z","route_name":"default","method":"GET",'
+        '"path":"/cart/{n}?page=1","protocol":"HTTP/1.1","response_code":200,"response_flags":"-",'
+        '"response_code_details":"via_upstream","connection_termination_details":null,'
+        '"bytes_received":0,"bytes_sent":512,"duration":27,"upstream_service_time":"26",'
+        '"x_forwarded_for":null,"user_agent":"checkout/2.1",'
+        '"request_id":"6e7b1c1e-0a0d-9d4b-8b52-{id:012x}","authority":"cart.shop:8080",'
+        '"upstream_host":"10.8.2.{n}:8080","upstream_cluster":"inbound|8080||",'
+        '"upstream_local_address":"127.0.0.6:{port}","downstream_local_address":"10.8.2.{n}:8080",'
+        '"downstream_remote_address":"10.8.1.5:{port}","requested_server_name":'
+        '"outbound_.8080_._.cart-{n}.shop.svc.cluster.local",'
+        '"upstream_transport_failure_reason":null}}'
+    ),
+    "linkerd_json": (
+        '{{"client.addr":"10.42.0.{n}:{port}","client.id":"web-{n}.shop.serviceaccount.identity.'
+        'linkerd.cluster.local","host":"cart:7000","method":"GET","processing_ns":"39826",'
+        '"request_bytes":"","response_bytes":"19627","status":200,"timestamp":'
+        '"2026-03-02T10:15:{n:02}.321746212Z","total_ns":"14441135","trace_id":"",'
+        '"uri":"http://cart:7000/{n}","user_agent":"Go-http-client/1.1","version":"HTTP/2.0"}}'
+    ),
+    "linkerd_apache": (
+        "10.42.0.{n}:{port} web-{n}.shop.serviceaccount.identity.linkerd.cluster.local - "
+        '[2026-03-02T10:15:{n:02}.071809491Z] "GET http://cart:7000/{id} HTTP/2.0" 200 2350'
+    ),
+    "ztunnel": (
+        "2026-03-02T10:15:{n:02}.182974Z\tinfo\taccess\tconnection complete\t"
+        'src.addr=10.244.0.{n}:{port} src.workload="shell-6d8bcd654d-t88gp" '
+        'src.namespace="default" src.identity="spiffe://cluster.local/ns/default/sa/shell" '
+        "dst.addr=10.244.0.42:15008 dst.hbone_addr=10.96.108.{n}:80 "
+        'dst.service="echo-{n}.default.svc.cluster.local" direction="outbound" bytes_sent={id} '
+        'bytes_recv=490 duration="13ms"'
+    ),
+    "combined": (
+        '203.0.113.{n} - - [02/Mar/2026:10:15:{n:02} +0000] "GET /items/{id}?q=1 HTTP/1.1" 200 5316'
+        ' "https://www.example.com/start" "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36"'
+    ),
+}
+LINE_MESSAGES = 6
+
+
+@dataclass(frozen=True)
+class LinesMeasured:
+    """Of one format of lines: bytes of a line, and lines a second and core."""
+
+    format: str
+    bytes_per_line: int
+    decode: int
+    door: int
+
+
+def lines_of(form: str) -> list[bytes]:
+    """Messages of about 1 MiB, each line different."""
+    messages = []
+    for message in range(LINE_MESSAGES):
+        lines = (1 << 20) // len(form)
+        texts = (
+            form.format(n=number % 60, id=message * lines + number, port=1024 + number % 60_000)
+            for number in range(lines)
+        )
+        messages.append("\n".join(texts).encode() + b"\n")
+    return messages
+
+
+def run_lines() -> list[LinesMeasured]:
+    """Measure formats of lines."""
+    masked = MaskedKeys()
+    measured = []
+    for name, form in LINES.items():
+        messages = lines_of(form)
+        lines = sum(message.count(b"\n") for message in messages)
+        decoder = DECODERS[name]
+        measured.append(
+            LinesMeasured(
+                name,
+                sum(map(len, messages)) // lines,
+                rate(partial(decoder, messages), lines),
+                rate(partial(lambda all_, of: [admit(of, one, masked) for one in all_],
+                             messages, name), lines, rounds=3),
+            )
+        )  # fmt: skip
+    return measured
+
+
 def main() -> None:
     """Print what was measured."""
-    for measured in run():
+    for measured in (*run(), *run_lines()):
         print(json.dumps(asdict(measured), indent=2))
 
 

@@ -390,3 +390,90 @@ def test_an_unknown_format_is_refused(tmp_path: Path) -> None:
 
 def test_every_file_of_traceweaver_is_told_apart() -> None:
     assert len(list(shared(TRACEWEAVER).glob("*.gz"))) == 6
+
+
+ACCESS = b'10.0.0.1 - - [25/Nov/2020:21:26:18 +0000] "GET /a?token=abc HTTP/1.1" 200 1\n'
+ENVOY = {"start_time": "2020-11-25T21:26:18.409Z", "response_code": 200, "path": "/a?token=abc"}
+
+
+@pytest.mark.parametrize("packing", ["plain", "gzip", "zstd"])
+def test_lines_in_every_wrapping(tmp_path: Path, packing: str) -> None:
+    pack = {"plain": bytes, "gzip": gzip.compress, "zstd": zstd}[packing]
+    found = imported(tmp_path, written(tmp_path, pack(ACCESS * 2 + b"bad\n" + ACCESS)))
+    report = found.report
+    assert (report.format, report.accepted, report.quarantined, report.error) == (
+        "combined",
+        3,
+        1,
+        None,
+    )
+    assert [(fault.place, fault.reason) for fault in report.faults] == [
+        ("line 3", "not a line of the common or combined log format")
+    ]
+    (message,) = found.messages
+    assert message.partition.topic == RAW_TELEMETRY
+    assert message.headers["format"] == "combined"
+    assert message.headers["records"] == "4"
+    assert message.value == (ACCESS * 2 + b"bad\n" + ACCESS).replace(b"abc", b"***")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"\n".join(orjson.dumps(ENVOY) for _ in range(3)),
+        b"\n".join(orjson.dumps(ENVOY, option=orjson.OPT_INDENT_2) for _ in range(3)),
+        orjson.dumps([ENVOY] * 3),
+    ],
+    ids=["lines", "documents", "array"],
+)
+@pytest.mark.parametrize("name", ["auto", "envoy_json", "envoy-json"])
+def test_records_that_are_json_may_be_laid_out_in_any_way(
+    tmp_path: Path, content: bytes, name: str
+) -> None:
+    found = imported(tmp_path, written(tmp_path, content), name=name)
+    assert (found.report.format, found.report.accepted) == ("envoy_json", 3)
+    (message,) = found.messages
+    assert message.value.count(b"\n") == 3
+    assert b"abc" not in message.value
+
+
+def test_a_bad_record_of_another_layout_is_told_by_its_line(tmp_path: Path) -> None:
+    bad = {**ENVOY, "start_time": "now"}
+    content = orjson.dumps([ENVOY, bad, ENVOY], option=orjson.OPT_INDENT_2)
+    report = imported(tmp_path, written(tmp_path, content)).report
+    assert (report.accepted, report.quarantined) == (2, 1)
+    assert [fault.place for fault in report.faults] == ["line 7"]
+
+
+def test_a_named_format_of_lines_holds_for_the_whole_file(tmp_path: Path) -> None:
+    report = imported(tmp_path, written(tmp_path, ACCESS), name="envoy_text").report
+    assert (report.format, report.accepted, report.quarantined) == ("envoy_text", 0, 1)
+
+
+def test_lines_are_counted_as_they_are_set_aside(tmp_path: Path) -> None:
+    found = imported(tmp_path, written(tmp_path, ACCESS + b"bad\n"))
+    counts = found.ledger.snapshot()[Flow("import", "access_logs")]
+    assert counts.outcomes[Outcome.RECEIVED] == counts.outcomes[Outcome.ACCEPTED] == 2
+
+
+@pytest.mark.parametrize(
+    ("path", "name", "records"),
+    [
+        ("data/logs-access/apache_combined_10k.log.gz", "combined", 10_000),
+        ("samples/mesh/istio-access-log-default-text.log.txt", "envoy_text", 2),
+        ("samples/mesh/envoy-gateway-access-log.jsonl.txt", "envoy_json", 1),
+        ("samples/mesh/linkerd-access-log.jsonl.txt", "linkerd_json", 5),
+        ("samples/mesh/linkerd-access-log-apache.log.txt", "linkerd_apache", 5),
+        ("samples/mesh/ztunnel-access-log.log.txt", "ztunnel", 1),
+    ],
+)
+def test_recorded_access_logs_are_taken_whole(
+    tmp_path: Path, path: str, name: str, records: int
+) -> None:
+    report = imported(tmp_path, shared(path)).report
+    assert (report.format, report.accepted, report.quarantined) == (name, records, 0)
+
+
+def test_what_is_no_access_log_is_not_taken_for_one(tmp_path: Path) -> None:
+    report = imported(tmp_path, shared("data/logs-access/nginxplus_status_500.ndjson.gz")).report
+    assert (report.accepted, report.quarantined) == (0, 500)

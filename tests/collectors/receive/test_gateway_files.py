@@ -80,7 +80,7 @@ def test_an_export_as_csv_of_several_messages(tmp_path):
     assert (found.report.accepted, found.report.quarantined) == (count, 1)
     values = found.of(RAW_TELEMETRY)
     assert len(values) > 2
-    assert all(len(value) <= 4 * MESSAGE_BYTES for value in values)
+    assert all(len(value) <= MESSAGE_BYTES for value in values)
     assert sum(len(rows(DECODERS["apigee"]([value]))) for value in values) == count
 
 

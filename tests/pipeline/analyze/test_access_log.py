@@ -96,20 +96,17 @@ def test_an_api_gateway_is_known_by_its_system(system):
     assert graph.edges["mtls_ratio"].to_list() == [None, None]
 
 
-def test_consumers_are_callers_and_persons_are_clients():
+def test_consumers_enter_the_graph_of_services_as_clients():
     told, graph = edges(
         log_rows=[
             of_api_gateway("mobile", request_id="1"),
-            of_api_gateway("mobile", request_id="2"),
-            of_api_gateway("person-0123456789abcdef", request_id="3"),
-            of_api_gateway(request_id="4"),
+            of_api_gateway("person-0123456789abcdef", request_id="2"),
+            of_api_gateway(request_id="3"),
         ],
         system="kong",
     )
-    assert told[("consumer:mobile", "edge/orders-api")] == {"gateway": 2}
-    assert told[("clients", "edge/orders-api")] == {"gateway": 2}
-    kinds = dict(graph.nodes.select("id", "kind").iter_rows())
-    assert kinds["consumer:mobile"] == "consumer"
+    assert told[("clients", "edge/orders-api")] == {"gateway": 3}
+    assert "consumer" not in graph.nodes["kind"].to_list()
 
 
 def test_each_side_of_a_gateway_has_the_status_it_saw():
@@ -133,12 +130,18 @@ def test_each_side_of_a_gateway_has_the_status_it_saw():
 def test_a_gateways_request_joins_the_mesh_behind_it():
     told, _ = edges(
         log_rows=[
-            of_api_gateway(upstream="orders", upstream_remote_address="10.0.0.5:8080"),
-            inbound("orders-v1", "10.0.0.5:8080", 1000),
-        ],
-        system="kong",
+            of_api_gateway(
+                upstream="orders",
+                upstream_remote_address="10.0.0.5:8080",
+                resource_id="edge/api-gateway",
+            ),
+            inbound("orders", "10.0.0.5:8080", 1000),
+        ]
     )
-    assert told[("edge/orders-api", "shop/orders-v1")]["gateway"] == 1
+    assert told == {
+        ("clients", "edge/api-gateway"): {"gateway": 1},
+        ("edge/api-gateway", "shop/orders"): {"gateway": 1, "server_proxy": 1},
+    }
 
 
 def test_a_gateways_entry_tells_of_two_calls():
@@ -210,3 +213,83 @@ def test_entries_that_repeat_a_request_are_not_counted(log_type):
 def test_http_200_with_a_grpc_error_is_an_error():
     _, graph = edges(log_rows=[outbound("a", "b", "127.0.0.1:80", 1000, rpc_status_code="14")])
     assert graph.edges.select("protocol", "server_error").rows() == [("grpc", 1)]
+
+
+CALLED = "outbound|80||b.shop.svc.cluster.local"
+
+
+def nameless(cluster, **more):
+    """An entry of a log line that does not say who wrote it."""
+    return {"resource_id": None, "upstream_cluster": cluster, **more}
+
+
+def test_a_caller_without_a_name_is_its_address():
+    told, graph = edges(
+        log_rows=[
+            nameless(CALLED, upstream_remote_address="10.0.0.2:80",
+                     upstream_local_address="10.0.0.1:999"),
+            {**nameless("inbound|80||"), "resource_id": "shop/b",
+             "downstream_local_address": "10.0.0.2:80",
+             "downstream_direct_remote_address": "10.0.0.1:999"},
+        ]
+    )  # fmt: skip
+    assert told == {("unknown:10.0.0.1", "shop/b"): {"client_proxy": 1, "server_proxy": 1}}
+    assert graph.edges["mtls_ratio"].to_list() == [None]
+
+
+def test_a_caller_without_a_name_is_who_answers_at_its_address():
+    told, _ = edges(
+        log_rows=[
+            nameless(CALLED, upstream_remote_address="10.0.0.2:80",
+                     upstream_local_address="10.0.0.1:999"),
+            {**nameless("inbound|80||", request_id="other"), "resource_id": "shop/a",
+             "downstream_local_address": "10.0.0.1:8080"},
+        ]
+    )  # fmt: skip
+    assert told[("shop/a", "shop/b")] == {"client_proxy": 1}
+
+
+def test_retries_of_a_caller_without_a_name_are_one_request():
+    answers = [
+        {**nameless("inbound|80||", start_time=time, http_response_status_code=status),
+         "resource_id": "shop/b", "downstream_local_address": "10.0.0.2:80",
+         "downstream_direct_remote_address": "10.0.0.1:999"}
+        for time, status in ((0, 503), (5, 200))
+    ]  # fmt: skip
+    told, graph = edges(
+        log_rows=[
+            nameless(CALLED, upstream_remote_address="10.0.0.2:80", attempt_count=2,
+                     upstream_local_address="10.0.0.1:999"),
+            *answers,
+        ]
+    )  # fmt: skip
+    assert told == {("unknown:10.0.0.1", "shop/b"): {"client_proxy": 1, "server_proxy": 1}}
+    assert graph.edges["attempts"].to_list() == [2]
+
+
+def test_a_proxy_that_tells_only_where_it_sent_a_request_called_for_clients():
+    told, _ = edges(log_rows=[nameless(None, upstream_remote_address="10.0.0.2:80")])
+    assert told == {("clients", "unknown:10.0.0.2:80"): {"client_proxy": 1}}
+
+
+def test_a_caller_known_by_its_linkerd_identity_is_that_account():
+    row = {
+        "resource_id": "shop/b",
+        "tls_peer_identity": "web.front.serviceaccount.identity.linkerd.cluster.local",
+    }
+    told, graph = edges(log_rows=[row])
+    assert told == {("front/web", "shop/b"): {"server_proxy": 1}}
+    assert graph.edges["mtls_ratio"].to_list() == [1.0]
+
+
+def test_a_peer_is_the_workload_that_said_it_has_that_identity():
+    own = "spiffe://cluster.local/ns/shop/sa/default"
+    told, _ = edges(
+        log_rows=[
+            {"resource_id": "shop/a", "log_name": "ztunnel outbound", "upstream_cluster": CALLED,
+             "tls_local_identity": own, "request_id": None, "protocol": "tcp"},
+            {"resource_id": "shop/b", "log_name": "ztunnel inbound", "tls_peer_identity": own,
+             "request_id": None, "protocol": "tcp"},
+        ]
+    )  # fmt: skip
+    assert told == {("shop/a", "shop/b"): {"client_proxy": 1, "server_proxy": 1}}

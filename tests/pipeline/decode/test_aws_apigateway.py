@@ -212,7 +212,7 @@ def test_payloads_of_cloudwatch_logs(form):
     assert len(rows(decoded)) == 2
     assert refused(decoded) == [("not a JSON object", None, 1)]
     found = rows(decoded)[0]
-    assert found["log_name"] == "/aws/apigw/orders"
+    assert found["resource"]["attributes"]["aws.log.group.name"] == "/aws/apigw/orders"
     assert found["attributes"]["aws.log.stream.name"] == "s-1"
     assert found["resource"]["attributes"]["cloud.account.id"] == "123456789012"
 
