@@ -6,6 +6,7 @@ written to; ``NUMBA_CACHE_DIR`` says otherwise.
 
 import sys
 import time
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Final
 
@@ -83,7 +84,7 @@ _LINES: Final = {
 }
 """Lines that take a decoder through its kernels; other formats of lines need no others."""
 
-SAMPLES: Final = {
+SAMPLES: Final[Mapping[str, Callable[[], bytes]]] = {
     OTLP_TRACES_FORMAT: _traces,
     OTLP_METRICS_FORMAT: _metrics,
     OTLP_LOGS_FORMAT: _logs,
