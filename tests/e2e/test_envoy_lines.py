@@ -110,8 +110,8 @@ def ask(port: int, path: str) -> None:
     while True:
         connection = HTTPConnection("127.0.0.1", port, timeout=10)
         try:
-            connection.request("GET", path, headers={"traceparent": f"00-{TRACE}-b7ad6b7169203331-01",
-                                                     "user-agent": 'say "hi"'})  # fmt: skip
+            headers = {"traceparent": f"00-{TRACE}-b7ad6b7169203331-01", "user-agent": 'say "hi"'}
+            connection.request("GET", path, headers=headers)
             connection.getresponse().read()
         except OSError:
             if time.monotonic() > deadline:
