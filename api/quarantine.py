@@ -2,6 +2,7 @@
 
 from typing import Final, NamedTuple
 
+import orjson
 import polars as pl
 
 from api.pages import Slot, encode_page
@@ -23,6 +24,11 @@ class QuarantineQuery(NamedTuple):
     reason: str | None = None
     id: str | None = None
     payload: bool = False
+
+    @property
+    def key(self) -> str:
+        """By what a cursor knows this list."""
+        return f"quarantine{orjson.dumps(list(self)).decode()}"
 
 
 def answer(store: Store, query: QuarantineQuery, slot: Slot) -> bytes:

@@ -34,7 +34,7 @@ def from_data(settings: Settings, query: QuarantineQuery, *, limit: int) -> byte
         StoreBusy: a running Meshweir holds it; says where that answers.
     """
     with opened(settings, "quarantine list") as store:
-        return quarantine.answer(store, query, Slot(Cursor("quarantine"), limit, "json"))
+        return quarantine.answer(store, query, Slot(Cursor(query.key), limit, "json"))
 
 
 def from_url(url: str, token: str | None, query: QuarantineQuery, *, limit: int) -> bytes:
@@ -98,9 +98,8 @@ def _entry(item: Body) -> str:
         lines.append("\nsingle records are not kept here: their message is on the bus\n")
         return "".join(lines)
     payload = base64.b64decode(item["payload"])
-    return "".join(
-        [*lines, f"\n{len(payload)} bytes are kept\n", dump(payload, item["byte_offset"])]
-    )
+    lines.append(f"\n{len(payload)} bytes are kept\n")
+    return "".join(lines) + dump(payload, item["byte_offset"])
 
 
 async def try_again(

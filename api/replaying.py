@@ -89,8 +89,8 @@ def summary(replayed: Replayed) -> str:
     """A few lines, for people."""
     report = replayed.report
     lines = [
-        f"{report.messages:,} messages decoded again: {report.slices:,} slices rewritten,"
-        f" {report.new_slices:,} new",
+        f"{report.messages:,} messages decoded again",
+        f"slices: {report.slices:,} rewritten, {report.new_slices:,} new",
         f"records: {report.rows:,}, before {report.rows_before:,}",
         f"set aside: {report.quarantined:,}, before {report.quarantined_before:,}",
         *(

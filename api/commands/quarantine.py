@@ -13,7 +13,9 @@ FORMATS: Final = ("table", "json")
 
 
 def _add(parser: Parser) -> None:
-    places = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+    places = parser.add_subparsers(
+        dest="action", required=True, metavar="ACTION", prog=f"meshweir {COMMAND.name}"
+    )
     for name, (add, _, summary) in ACTIONS.items():
         add(places.add_parser(name, help=summary, description=summary, allow_abbrev=False))
 
@@ -37,10 +39,11 @@ def _add_list(parser: Parser) -> None:
 
 def _prepare_list(asked: argparse.Namespace, settings: Settings) -> Prepared:
     from api import quarantine_command as command  # noqa: PLC0415 - not before it is asked for
+    from api.quarantine import QuarantineQuery  # noqa: PLC0415 - likewise
 
     if not 1 <= asked.limit <= 10_000:
         raise InvalidInput("--limit", found=asked.limit, allowed="1..10000")
-    query = command.QuarantineQuery(reason=asked.reason)
+    query = QuarantineQuery(reason=asked.reason)
     body = _source(asked, settings)
 
     def listed() -> int:
@@ -62,14 +65,14 @@ def _add_show(parser: Parser) -> None:
 
 def _prepare_show(asked: argparse.Namespace, settings: Settings) -> Prepared:
     from api import quarantine_command as command  # noqa: PLC0415 - not before it is asked for
+    from api.quarantine import PAYLOADS_PER_PAGE, QuarantineQuery  # noqa: PLC0415 - likewise
 
-    query = command.QuarantineQuery(id=asked.id, payload=True)
+    query = QuarantineQuery(id=asked.id, payload=True)
     body = _source(asked, settings)
 
     def shown() -> int:
-        sys.stdout.write(
-            command.details(body(query, command.quarantine.PAYLOADS_PER_PAGE), asked.id)
-        )
+        told = body(query, PAYLOADS_PER_PAGE)
+        sys.stdout.write(command.details(told, asked.id))
         return DONE
 
     return shown

@@ -2,7 +2,6 @@
 
 from typing import Annotated
 
-import orjson
 from fastapi import APIRouter, Query
 from starlette.responses import Response
 
@@ -29,6 +28,6 @@ async def read_quarantine(
     An id says where the message stands on the bus; `meshweir quarantine retry` decodes it again.
     """
     query = quarantine.QuarantineQuery(asked.reason, asked.id, asked.payload)
-    slot = Slot(asked.at(f"quarantine{orjson.dumps(query).decode()}"), asked.limit, form)
+    slot = Slot(asked.at(query.key), asked.limit, form)
     body = await context.off_loop(lambda: quarantine.answer(context.store, query, slot))
     return respond(body, form)
