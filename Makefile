@@ -5,7 +5,7 @@ UV_VERSION := 0.13.9
 UV := $(or $(shell command -v uv 2>/dev/null),.tools/bin/uv)
 RUN := .venv/bin
 
-.PHONY: help sync check format test golden demo up bench clean
+.PHONY: help sync check format test golden demo up secrets bench chaos clean
 
 help:  ## List the commands
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*##\s*(.*)/  make \1\t\2/' | expand -t 16
@@ -44,11 +44,17 @@ golden: sync  ## Rewrite the golden files; review the diff
 demo: sync  ## A real Envoy mesh with Meshweir beside it (Ctrl-C ends it)
 	$(RUN)/meshweir demo
 
+secrets:  ## Make the secrets of docker-compose.yml, where they are missing
+	@deploy/secrets.sh
+
 up: sync  ## Meshweir alone: collectors, store, analysis and API in one process
 	$(RUN)/meshweir up
 
 bench: sync  ## Measure this machine (writes nothing; see docs/benchmarks.md)
 	$(RUN)/python -m tests.benchmarks
+
+chaos: sync  ## Kill and stop processes at random while telemetry flows, then compare the books
+	$(RUN)/python -m tests.chaos
 
 clean:  ## Remove what the commands above made
 	rm -rf .venv .tools .mypy_cache .ruff_cache .pytest_cache .hypothesis

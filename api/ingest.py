@@ -73,7 +73,8 @@ def lag_seconds(counts: FlowCounts, now: Standing) -> float | None:
     settled = counts.outcomes.get(Outcome.STORED, 0) + counts.outcomes.get(Outcome.QUARANTINED, 0)
     if counts.received_at_ns is None:
         return None if accepted or settled else 0.0
-    if accepted and accepted <= settled:
+    # where another process collects, nothing was accepted here, and any of its flows may wait
+    if 0 < accepted <= settled:
         return 0.0
     return max(0.0, (now.now_ns - counts.received_at_ns) / NANOSECONDS)
 

@@ -6,6 +6,7 @@ Nothing here reads files; it looks at values and bytes that others have read.
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
+import orjson
 from google.protobuf.message import DecodeError as ProtobufError
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
@@ -13,8 +14,10 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
 )
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
+from pipeline.decode.line_door import format_of_lines, line_format
 from pipeline.errors import InvalidInput
 from pipeline.model.topics import (
+    LINE_FORMATS,
     OTLP_LOGS_FORMAT as LOGS,
     OTLP_METRICS_FORMAT as METRICS,
     OTLP_TRACES_FORMAT as TRACES,
@@ -28,7 +31,7 @@ ZIPKIN_JSON: Final = "zipkin_json"
 OTLP_FORMATS: Final = (TRACES, METRICS, LOGS)
 """Formats that are OTLP, one for each signal."""
 
-FORMATS: Final = (AUTO, OTLP, *OTLP_FORMATS, JAEGER_JSON, ZIPKIN_JSON)
+FORMATS: Final = (AUTO, OTLP, *OTLP_FORMATS, JAEGER_JSON, ZIPKIN_JSON, *LINE_FORMATS)
 """What ``--format`` takes: ``auto`` finds out, ``otlp`` finds out which signal."""
 
 _ALSO: Final = {
@@ -47,6 +50,8 @@ _OTLP_KEYS: Final = {
     "resourceLogs": LOGS,
     "resource_logs": LOGS,
 }
+_HEAD_LINES: Final = 64
+"""How many lines at the head of a file are looked at to tell its format."""
 _SMALL_CONTROLS: Final = bytes(set(range(32)) - set(b"\t\n\r\x1e"))
 
 
@@ -68,6 +73,21 @@ def looks_like_text(head: bytes) -> bool:
 def may_be_protobuf(head: bytes) -> bool:
     """Whether the first bytes of a file are those of an OTLP request, bare or behind its size."""
     return len(head) > 5 and (head[0] == 0x0A or head[0] < 0x05) and _has_controls(head[:4096])
+
+
+def of_lines(head: bytes, told: str = AUTO) -> str | None:
+    """The format of lines that a file is in, or None when it is to be read in another way.
+
+    Args:
+        head: the first bytes of the file.
+        told: the format the user named.
+    """
+    lines = [line for line in head.split(b"\n", _HEAD_LINES)[:_HEAD_LINES] if line.strip()]
+    if told in LINE_FORMATS:
+        known_as = line_format(told)
+        in_lines = not known_as.json or any(map(known_as.fits, lines))
+        return told if in_lines else None
+    return format_of_lines(lines) if told == AUTO and not may_be_protobuf(head) else None
 
 
 def _has_controls(data: bytes) -> bool:
@@ -98,7 +118,7 @@ def _of_foreign(value: Mapping[str, Any]) -> str | None:
         return JAEGER_JSON if not data or of_json(data) == JAEGER_JSON else None
     if "traceId" in value and "id" in value:
         return ZIPKIN_JSON
-    return None
+    return format_of_lines([orjson.dumps(value)])
 
 
 def of_protobuf(request: bytes) -> str | None:

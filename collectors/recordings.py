@@ -1,28 +1,29 @@
 """Turns the bytes of a recording into pieces that can go on the bus, and faults that cannot.
 
-A piece is OTLP protobuf that passed the check at the door, or JSON of a foreign format that at
-least one span could be read from. This module reads a stream and opens nothing.
+A piece is OTLP protobuf that passed the check at the door, JSON of a foreign format that at least
+one span could be read from, or lines of which at least one is a record. This module reads a stream
+and opens nothing.
 """
 
 import io
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any, BinaryIO, Final, cast
 
 import orjson
 import pyarrow as pa
 
 from collectors import formats, json_documents, otlp_cut
+from collectors.line_chunks import CHUNK_BYTES, LINE_LIMIT, LineReader
 from collectors.otlp_dialects import standard
+from collectors.pieces import MESSAGE_BYTES, Fault, Piece
 from pipeline.decode import jaeger_json, otlp_json, zipkin_json
 from pipeline.decode.door import MaskedKeys, admit
 from pipeline.decode.json_masking import mask, may_have
 from pipeline.decode.otlp_json import REQUESTS
 from pipeline.errors import DecodeError, MessageTooLarge
+from pipeline.model.topics import LINE_FORMATS
 
-MESSAGE_BYTES: Final = 1 << 20
-"""About how large the messages are that go on the bus."""
 GROUP_LIMIT: Final = 64 << 20
 """The largest message or resource group in a protobuf file, in bytes."""
 
@@ -32,42 +33,6 @@ _FOREIGN: Final = {
     formats.JAEGER_JSON: jaeger_json.to_otlp,
     formats.ZIPKIN_JSON: zipkin_json.to_otlp,
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Piece:
-    """Something to put on the bus.
-
-    Attributes:
-        format: format of the bytes.
-        payload: the bytes.
-        records: good records in them.
-        refused: further records in them, which the decoder will set aside.
-    """
-
-    format: str
-    payload: bytes
-    records: int
-    refused: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Fault:
-    """Something that was set aside.
-
-    Attributes:
-        place: where in the file, for a person: ``line 3``, ``byte 120``, ``message 7``.
-        reason: what is wrong, in countable words.
-        records: how many records it stands for; 1 when nobody can know.
-        format: the format it was read as; empty when that is not known.
-        on_bus: whether the bytes went on the bus all the same, inside of a piece.
-    """
-
-    place: str
-    reason: str
-    records: int = 1
-    format: str = ""
-    on_bus: bool = False
 
 
 class Recording:
@@ -92,7 +57,10 @@ class Recording:
         """
         head = self._stream.read(json_documents.CHUNK)
         rest = cast("BinaryIO", _Joined(head, self._stream))
-        if formats.looks_like_text(head) or not formats.may_be_protobuf(head):
+        lines = formats.of_lines(head, self._format)
+        if lines is not None:
+            yield from LineReader(lines, self._masked).read(rest)
+        elif formats.looks_like_text(head) or not formats.may_be_protobuf(head):
             yield from self._json(rest)
         elif head[0] == otlp_cut.GROUP:
             yield from self._bare(rest)
@@ -100,17 +68,32 @@ class Recording:
             yield from self._framed(rest)
 
     def _json(self, stream: BinaryIO) -> Iterator[Piece | Fault]:
+        waiting = _Waiting(self._masked)
         for found in json_documents.cut(stream):
             place = f"line {found.line}"
-            yield from self._document(found, place)
+            name = self._named(found)
+            if name in LINE_FORMATS:
+                yield from waiting.add(name, place, found.value)
+            else:
+                yield from self._document(found, place)
+        yield from waiting.taken()
+
+    def _named(self, found: json_documents.Cut) -> str | None:
+        if found.reason:
+            return None
+        told = self._format if self._format not in (formats.AUTO, formats.OTLP) else None
+        return told or formats.of_json(found.value)
 
     def _document(self, found: json_documents.Cut, place: str) -> Iterator[Piece | Fault]:
         if found.reason:
             yield Fault(place, found.reason)
             return
-        told = self._format if self._format not in (formats.AUTO, formats.OTLP) else None
-        name = told or formats.of_json(found.value)
-        if name is None:
+        name = self._named(found)
+        if name in LINE_FORMATS:
+            yield from LineReader(name, self._masked).documents(
+                [(place, orjson.dumps(found.value))]
+            )
+        elif name is None:
             yield Fault(place, "no telemetry in a known format")
         elif name in _FOREIGN:
             yield from self._foreign(name, found, place)
@@ -248,6 +231,34 @@ def _decompressed(body: bytes) -> bytes:
 
 def _reason(error: DecodeError | MessageTooLarge) -> str:
     return error.reason if isinstance(error, DecodeError) else str(error)
+
+
+class _Waiting:
+    """Records of formats of lines that stood in other layouts, until they make a message."""
+
+    def __init__(self, masked: MaskedKeys) -> None:
+        self._masked = masked
+        self._format = ""
+        self._records: list[tuple[str, bytes]] = []
+        self._size = 0
+
+    def add(self, name: str, place: str, value: object) -> Iterator[Piece | Fault]:
+        """One more record; first what waits, where the two would not fit together."""
+        record = orjson.dumps(value)
+        if len(record) > LINE_LIMIT:
+            yield Fault(place, f"record longer than {LINE_LIMIT} bytes", format=name)
+            return
+        if name != self._format or self._size + len(record) > CHUNK_BYTES:
+            yield from self.taken()
+        self._format = name
+        self._records.append((place, record))
+        self._size += len(record) + 1
+
+    def taken(self) -> Iterator[Piece | Fault]:
+        """All that waits."""
+        if self._records:
+            yield from LineReader(self._format, self._masked).documents(self._records)
+        self._records, self._size = [], 0
 
 
 class _Joined(io.RawIOBase):

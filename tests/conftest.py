@@ -32,7 +32,9 @@ def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, ...]]
     if given := os.environ.get("KAFKA_BOOTSTRAP_SERVERS"):
         yield tuple(given.split(","))
         return
-    broker = Broker(tmp_path_factory.mktemp("kafka"))
+    # members of a group that are gone are missed after a second, not six
+    quick = {"group.min.session.timeout.ms": "1000"}
+    broker = Broker(tmp_path_factory.mktemp("kafka"), properties=quick)
     try:
         broker.start()
     except BrokerMissing as missing:

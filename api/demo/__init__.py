@@ -14,6 +14,7 @@ async def run(
     api_port: int = 8080,
     otlp_grpc_port: int = 4317,
     kafka: str | None = None,
+    send_to: int | None = None,
     duration: float | None = None,
 ) -> int:
     """Run the demo until Ctrl-C, or for a while; the edges go to standard output.
@@ -25,6 +26,8 @@ async def run(
         kafka: None runs Meshweir in one process. Else it runs as ``collect``, ``process`` and
             ``serve`` with Kafka between them: these brokers, ``HOST:PORT[,...]``, or, when it is
             empty, a real one that is started here and stopped at the end.
+        send_to: port on loopback where a Meshweir takes OTLP/gRPC that runs already: the mesh alone
+            is run, and all of the above is without meaning. None starts one.
         duration: seconds of load; None for no end.
 
     Returns:
@@ -33,7 +36,7 @@ async def run(
     """
     try:
         # the packages of an extra: this module must import without them
-        from api.demo.command import run_demo  # noqa: PLC0415
+        from api.demo.command import run_demo, run_mesh  # noqa: PLC0415
         from api.demo.envoy import Address  # noqa: PLC0415
     except ModuleNotFoundError as error:
         print(  # noqa: T201 - a command's answer
@@ -42,6 +45,8 @@ async def run(
             file=sys.stderr,
         )
         return 1
+    if send_to is not None:
+        return await run_mesh(telemetry=Address(send_to), duration=duration)
     return await run_demo(
         data,
         api=Address(api_port),

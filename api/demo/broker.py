@@ -19,7 +19,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Final, Self
 
 from api.demo.certificates import Identity
 from pipeline.errors import Permanent
@@ -37,7 +37,7 @@ START_SECONDS: Final = 90.0
 STOP_SECONDS: Final = 30.0
 """How long it may take to end by itself before it is killed."""
 
-_INSTALL_SECONDS: Final = 600.0
+_RUN_SECONDS: Final = 600.0
 _PORTS: Final = range(20_000, 32_000)
 """Below the ports of outgoing connections, so that nothing takes one while the broker is down."""
 
@@ -117,6 +117,9 @@ class Broker:
         security: TLS and SASL listeners, for the first start in a directory.
         properties: more lines of ``server.properties``; they go before ours.
         heap: size of the Java heap.
+
+    Attributes:
+        directory: as given; the messages lie in ``data``, a folder for each partition.
     """
 
     def __init__(
@@ -127,7 +130,7 @@ class Broker:
         properties: Mapping[str, str] | None = None,
         heap: str = "384m",
     ) -> None:
-        self._directory = directory
+        self.directory = directory
         self._security = security or Security()
         self._more = dict(properties or {})
         self._heap = heap
@@ -147,11 +150,20 @@ class Broker:
     @property
     def log(self) -> Path:
         """The file to which it writes warnings and errors."""
-        return self._directory / "broker.log"
+        return self.directory / "broker.log"
 
     def address(self, listener: str) -> str:
         """``host:port`` of a listener: PLAINTEXT, SSL, SASL_PLAINTEXT or SASL_SSL."""
         return f"{HOST}:{self._ports[listener]}"
+
+    def __enter__(self) -> Self:
+        """Start it."""
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Stop it."""
+        self.stop()
 
     def start(self) -> None:
         """Install where needed, start, and return when it answers. Idempotent.
@@ -169,7 +181,7 @@ class Broker:
                 [
                     *(sys.executable, "-I", "-S", str(_TETHER), str(os.getpid())),
                     *(java, f"-Xms{self._heap}", f"-Xmx{self._heap}", "-XX:+UseSerialGC"),
-                    f"-Dlog4j2.configurationFile={self._directory / 'log4j2.properties'}",
+                    f"-Dlog4j2.configurationFile={self.directory / 'log4j2.properties'}",
                     *("-cp", f"{jars}/*", "kafka.Kafka", str(self._properties_file)),
                 ],
                 stdin=subprocess.DEVNULL,
@@ -223,22 +235,23 @@ class Broker:
             ended = self._process.poll() is not None
             if ended or time.monotonic() > give_up:
                 self.kill()
+                said = _last_words(self.log.read_text(errors="replace"))
                 what = "ended" if ended else f"did not answer within {START_SECONDS:.0f} s"
-                raise BrokerFailed(f"Kafka {what}; {self.log} says: {_tail(self.log)}")
+                raise BrokerFailed(f"Kafka {what}; {self.log} says: {said}")
             time.sleep(0.1)
 
     @property
     def _properties_file(self) -> Path:
-        return self._directory / "server.properties"
+        return self.directory / "server.properties"
 
     def _configure(self, java: str, jars: Path) -> None:
-        self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        (self._directory / "log4j2.properties").write_text(_LOGGING)
+        self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        (self.directory / "log4j2.properties").write_text(_LOGGING)
         # passwords are in it
         self._properties_file.touch(mode=0o600)
         lines = (f"{key}={value}" for key, value in self._properties().items())
         self._properties_file.write_text("\n".join(lines) + "\n")
-        if not (self._directory / "data" / "meta.properties").exists():
+        if not (self.directory / "data" / "meta.properties").exists():
             self._format(java, jars)
 
     def _properties(self) -> dict[str, str]:
@@ -253,7 +266,7 @@ class Broker:
                 "listener.security.protocol.map": ",".join(
                     ("CONTROLLER:PLAINTEXT", *(f"{name}:{name}" for name in served))
                 ),
-                "log.dirs": str(self._directory / "data"),
+                "log.dirs": str(self.directory / "data"),
             }
             | self._tls_properties()
             | self._sasl_properties()
@@ -265,7 +278,7 @@ class Broker:
         if identity is None:
             return {}
         # Kafka takes a key and its certificates from one PEM file
-        store = self._directory / "keystore.pem"
+        store = self.directory / "keystore.pem"
         store.touch(mode=0o600)
         store.write_bytes(identity.key.read_bytes() + identity.certificate.read_bytes())
         return {
@@ -336,7 +349,7 @@ def _fetch(maven: str, folder: Path) -> None:
     output = f"-DoutputDirectory={partial}"
     try:
         _run([maven, "-q", "-B", "-f", str(pom), "dependency:copy-dependencies", output])
-    except (BrokerFailed, subprocess.TimeoutExpired) as error:
+    except BrokerFailed as error:
         raise BrokerMissing(f"Maven could not fetch Kafka {VERSION}: {error}") from error
     partial.rename(folder)
 
@@ -371,11 +384,17 @@ def _java() -> str:
 
 def _run(command: Sequence[str]) -> str:
     """What a program prints; raises BrokerFailed with the end of it when it fails."""
-    done = subprocess.run(  # noqa: S603 - the commands are our own
-        command, capture_output=True, text=True, timeout=_INSTALL_SECONDS, check=False
-    )
+    try:
+        done = subprocess.run(  # noqa: S603 - the commands are our own
+            command, capture_output=True, text=True, timeout=_RUN_SECONDS, check=False
+        )
+    except subprocess.TimeoutExpired as error:
+        raise BrokerFailed(f"{command[0]} did not end within {_RUN_SECONDS:.0f} s") from error
+    told = done.stdout + done.stderr
+    if "UnsupportedClassVersionError" in told:
+        raise BrokerMissing(f"Kafka needs Java 17 or newer, and {command[0]} is older")
     if done.returncode:
-        raise BrokerFailed("\n".join((done.stdout + done.stderr).splitlines()[-5:]))
+        raise BrokerFailed(_last_words(told))
     return done.stdout
 
 
@@ -413,6 +432,6 @@ def _answers(port: int) -> bool:
         return False
 
 
-def _tail(path: Path, lines: int = 5) -> str:
-    text = path.read_text(errors="replace") if path.exists() else ""
-    return "\n".join(text.splitlines()[-lines:])
+def _last_words(text: str, lines: int = 5) -> str:
+    """The end of what a Java program said, without the traces of its exceptions."""
+    return "\n".join([line for line in text.splitlines() if not line.startswith("\tat ")][-lines:])

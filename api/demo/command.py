@@ -27,6 +27,10 @@ SETTLE_SECONDS: Final = 30.0
 
 SETTLE_STEP_SECONDS: Final = 0.3
 
+FLUSH_SECONDS: Final = 3.0
+"""How long the proxies are left to tell of their last requests, where nobody can be asked whether
+these were seen."""
+
 INTERRUPTED: Final = 130
 """Exit code after Ctrl-C."""
 
@@ -135,6 +139,52 @@ class _Stop:
 
     event: asyncio.Event
     interrupted: bool = False
+
+
+async def run_mesh(*, telemetry: Address, duration: float | None) -> int:
+    """Run the mesh alone, beside a Meshweir that is there already, until Ctrl-C or for a while.
+
+    Args:
+        telemetry: where that Meshweir takes OTLP/gRPC without a token.
+        duration: seconds of load; None for no end.
+
+    Returns:
+        The exit code: 0 when every request had an answer, 1, with the reason, when not; 130 after
+        Ctrl-C.
+    """
+    console = Console()
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    try:
+        with tempfile.TemporaryDirectory(prefix="meshweir-demo-") as name:
+            async with running_mesh(MESH, telemetry=telemetry, directory=Path(name)) as mesh:
+                with _stop_on_signals() as stop:
+                    said = f"gateway  http://{mesh.gateway}, telemetry to {telemetry}"
+                    console.print(said, soft_wrap=True, highlight=False)
+                    await _send(mesh, stop, duration)
+                    await asyncio.sleep(FLUSH_SECONDS)
+    except DemoFailed as error:
+        print(f"meshweir demo: {error}", file=sys.stderr)  # noqa: T201 - a command's answer
+        return 1
+    lost = mesh.load.unanswered
+    console.print(f"{mesh.load.sent} requests, {lost} without an answer", highlight=False)
+    if stop.interrupted:
+        return INTERRUPTED
+    return 1 if lost else 0
+
+
+async def _send(mesh: RunningMesh, stop: _Stop, duration: float | None) -> None:
+    """Send load until Ctrl-C or the time's end; raises DemoFailed when a proxy ends."""
+    load = asyncio.create_task(mesh.load.run(stop.event))
+    try:
+        async with asyncio.timeout(duration):
+            while not stop.event.is_set():
+                mesh.check()
+                await asyncio.wait({load}, timeout=1.0)
+    except TimeoutError:
+        pass
+    finally:
+        stop.event.set()
+        await load
 
 
 @contextmanager

@@ -22,6 +22,9 @@ from api.demo.running import DemoFailed
 START_SECONDS: Final = 90.0
 """How long Meshweir may take until it is ready; the first start compiles the decoders."""
 
+ANSWER_SECONDS: Final = 30.0
+"""How long an answer may take; the machine may be busy with the mesh."""
+
 _DROPPED: Final = ("MESHWEIR_", "OTEL_")
 
 
@@ -99,7 +102,7 @@ class Meshweir:
         except httpx.HTTPError as error:
             words = self.processes[self.url].last_words()
             raise DemoFailed(
-                f"GET /v1/graph failed: {error}; Meshweir's log says: {words}"
+                f"GET /v1/graph failed: {error!r}; Meshweir's log says: {words}"
             ) from error
         body: dict[str, Any] = answer.json()
         return body
@@ -156,7 +159,9 @@ async def running_meshweir(
         programs = apart(data, kafka, api=api, telemetry=telemetry)
     since = datetime.now(UTC)
     async with AsyncExitStack() as stack:
-        client = await stack.enter_async_context(httpx.AsyncClient(timeout=10.0, trust_env=False))
+        client = await stack.enter_async_context(
+            httpx.AsyncClient(timeout=ANSWER_SECONDS, trust_env=False)
+        )
         meshweir = Meshweir(f"http://{api}", telemetry, {}, since, client)
         for program in programs:
             process = await _start(program, directory)

@@ -1,6 +1,6 @@
 """Reads recordings from files and puts them on the bus: what ``meshweir import`` does.
 
-Files may be plain, gzip or zstd (told by their first bytes), JSON in any layout that
+Files may be plain, gzip or zstd (told by their first bytes), lines of text, JSON in any layout that
 ``json_documents`` can cut, or protobuf: a bare OTLP request, or what the Collector's file exporter
 writes (each message behind its size in four bytes, big-endian; compressed one by one or not).
 What cannot be read is set aside with its place and reason, and the rest goes in. Memory is bounded
@@ -20,7 +20,8 @@ import pyarrow as pa
 
 from collectors import formats
 from collectors.intake import reason_of
-from collectors.recordings import MESSAGE_BYTES, ZSTD_MAGIC, Fault, Piece, Recording
+from collectors.pieces import MESSAGE_BYTES, Fault, Piece
+from collectors.recordings import ZSTD_MAGIC, Recording
 from collectors.settings import IntakeSettings
 from pipeline.bus.port import Bus
 from pipeline.errors import MeshweirError, Transient
@@ -28,6 +29,7 @@ from pipeline.model.ledger import Flow, Ledger, Outcome
 from pipeline.model.topics import (
     FORMAT_HEADER,
     FORMAT_SIGNAL,
+    LINE_FORMATS,
     RAW_TELEMETRY,
     RECEIVED_AT_HEADER,
     RECORDS_HEADER,
@@ -247,8 +249,8 @@ class _Import:
 
 
 def _joined(name: str, payloads: list[bytes]) -> bytes:
-    """One message of many: requests of OTLP simply follow each other, JSON stands in an array."""
-    if name in _TOPICS:
+    """One message of many: requests of OTLP and lines follow each other, JSON is in an array."""
+    if name in _TOPICS or name in LINE_FORMATS:
         return b"".join(payloads)
     if len(payloads) == 1:
         return payloads[0]

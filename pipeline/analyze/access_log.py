@@ -5,6 +5,9 @@ number of attempts, the server's proxy one entry per attempt; only the latter kn
 certificate; nothing says the direction but the names of log and cluster; a request id is shared by
 every hop of a request, so that within it entries find each other by address. A gateway writes one
 entry for two calls: the one it answered and the one it made.
+
+Entries from files of log lines often do not say who wrote them. Who called is then known by the
+address it called from, and is the service that was seen to answer at that address.
 """
 
 from collections.abc import Sequence
@@ -15,13 +18,16 @@ import polars as pl
 from pipeline.analyze import peer
 from pipeline.analyze.outcome import OK, outcome
 from pipeline.analyze.telling import MILLION, TELLING
-from pipeline.model.topology import CLIENTS, NodeKind, Reporter
+from pipeline.model.topology import CLIENTS, PERSON, NodeKind, Reporter
 
 WHOLE_REQUESTS: Final = (0, 3, 6)
 """Envoy's AccessLogType: not set, TCP connection end, downstream end. Others repeat a request."""
 
 INBOUND_NAME: Final = r"(?i)inbound|ingress"
 OUTBOUND_NAME: Final = r"(?i)outbound|egress"
+HOST: Final = r"^(.+):\d+$"
+"""The address without its port."""
+
 GATEWAY_LOG: Final = r"(?i)^(gateway|edge)"
 
 
@@ -77,7 +83,10 @@ def _entries(logs: pl.DataFrame, resources: pl.DataFrame) -> pl.DataFrame:
 
 
 def _direction(entries: pl.DataFrame) -> pl.Series:
-    """Directions, where the names do not tell by who is connected to whom within a request."""
+    """Directions, where the names do not tell by who is connected to whom within a request.
+
+    A proxy that tells only where it sent a request to, and not where it was reached, called.
+    """
     if entries["direction"].null_count() == 0:
         return entries["direction"]
     calls = entries.select("row", "request_id", address="upstream_remote_address").drop_nulls()
@@ -88,7 +97,14 @@ def _direction(entries: pl.DataFrame) -> pl.Series:
     return entries.select(
         pl.when(pl.col("direction").is_not_null())
         .then("direction")
-        .when(pl.col("row").is_in(met["row"].implode()))
+        .when(
+            pl.col("row").is_in(met["row"].implode())
+            | (
+                pl.col("identity").is_null()
+                & pl.col("downstream_local_address").is_null()
+                & pl.col("upstream_remote_address").is_not_null()
+            )
+        )
         .then(pl.lit("outbound"))
         .otherwise(pl.lit("inbound"))
     ).to_series()
@@ -113,15 +129,25 @@ def _client_side(entries: pl.DataFrame) -> pl.DataFrame:
         right_on=["request_id", "address"],
         how="left",
     )
+    gateway = pl.col("direction") == "gateway"
+    status = pl.col("http_response_status_code")
+    told = pl.when(gateway).then(pl.coalesce("upstream_response_status_code", status))
+    calls = calls.with_columns(told.otherwise(status).alias("http_response_status_code"))
     istio = peer.istio_service(pl.col("upstream_cluster"))
     alias = pl.coalesce(istio, "upstream_cluster", "upstream_remote_address")
-    gateway = pl.col("direction") == "gateway"
     unanswered = pl.col("server").is_null()
+    nameless = pl.col("identity").is_null()
+    own = pl.coalesce("upstream_local_address", "downstream_remote_address").str.extract(HOST)
+    unknown = nameless & own.is_null()
     return _measured(calls, serves=False).with_columns(
         pl.col("identity").alias("client"),
-        pl.lit(None, pl.String).alias("client_name"),
-        pl.lit(None, pl.String).alias("client_kind"),
-        pl.lit(None, pl.String).alias("client_alias"),
+        pl.when(unknown).then(pl.lit(CLIENTS)).alias("client_name"),
+        pl.when(unknown)
+        .then(pl.lit(NodeKind.CLIENTS.value))
+        .when(nameless)
+        .then(pl.lit(NodeKind.UNKNOWN.value))
+        .alias("client_kind"),
+        pl.when(nameless).then(own).alias("client_alias"),
         pl.lit(None, pl.String).alias("server_name"),
         pl.when(unanswered).then(peer.alias_kind(alias)).alias("server_kind"),
         alias.alias("server_alias"),
@@ -146,44 +172,59 @@ def _server_side(entries: pl.DataFrame, client: pl.DataFrame) -> pl.DataFrame:
     """One telling per entry of an inbound proxy or a gateway; the last attempt is the request."""
     served = entries.filter(pl.col("direction").is_in(["inbound", "gateway"]))
     asked = client.filter(pl.col("answering").is_not_null()).select(
-        "request_id", "client", "begin", "upstream_local_address", service="answering"
-    )
+        "request_id", "client", "client_alias", "begin", "upstream_local_address",
+        _caller().alias("caller"), service="answering",
+    )  # fmt: skip
     pairs = served.select(
         "row", "request_id", "service", "start_time", "downstream_direct_remote_address"
     ).join(asked, on=["request_id", "service"])
     connected = pl.col("upstream_local_address") == pl.col("downstream_direct_remote_address")
-    by_connection = pl.col("client").filter(connected)
+    by_connection = pl.col("caller").filter(connected)
     callers = pairs.group_by("row").agg(
-        pl.when(by_connection.n_unique() == 1)
-        .then(by_connection.first())
-        .when(pl.col("client").n_unique() == 1)
-        .then(pl.col("client").first())
-        .alias("client"),
+        *(
+            pl.when(by_connection.n_unique() == 1)
+            .then(pl.col(name).filter(connected).first())
+            .when(pl.col("caller").n_unique() == 1)
+            .then(pl.col(name).first())
+            .alias(name)
+            for name in ("client", "client_alias", "caller")
+        ),
         pl.col("begin").filter(pl.col("begin") <= pl.col("start_time")).max().alias("called"),
     )
-    asked_times = asked.group_by("request_id", "service", "client").len("calls")
+    asked_times = asked.group_by("request_id", "service", "caller").len("calls")
     served = served.join(callers, on="row", how="left").join(
-        asked_times, on=["request_id", "service", "client"], how="left"
+        asked_times, on=["request_id", "service", "caller"], how="left"
     )
-    known = pl.col("client").is_not_null()
+    known = pl.col("caller").is_not_null()
     gateway = pl.col("direction") == "gateway"
     told = _measured(served, serves=True)
     attempt = (
         pl.struct(pl.col("outcome") == OK, "start_time", "duration_ns", "row")
         .rank("ordinal", descending=True)
-        .over("request_id", "service", "client")
+        .over("request_id", "service", "caller")
     )
     retried = known & pl.col("calls").is_not_null() & (attempt > pl.col("calls"))
-    unknown = ~known & pl.col("tls_peer_identity").is_null()
+    peer_told = pl.col("tls_peer_identity").is_not_null()
+    unknown = ~known & ~peer_told
+    # a person is no node of a graph of services: all of them are clients
+    consumer = ~pl.col("consumer").str.starts_with(PERSON).fill_null(value=True)
     return told.with_columns(
         pl.coalesce("called", "begin").alias("begin"),
-        pl.when(unknown).then(pl.lit(CLIENTS)).alias("client_name"),
-        pl.when(unknown)
+        pl.when(unknown & consumer)
+        .then(pl.format("{}:{}", pl.lit(NodeKind.CONSUMER.value), pl.col("consumer")))
+        .when(unknown)
+        .then(pl.lit(CLIENTS))
+        .alias("client_name"),
+        pl.when(unknown & consumer)
+        .then(pl.lit(NodeKind.CONSUMER.value))
+        .when(unknown)
         .then(pl.lit(NodeKind.CLIENTS.value))
         .when(~known)
         .then(pl.lit(NodeKind.UNKNOWN.value))
         .alias("client_kind"),
-        pl.col("tls_peer_identity").alias("client_alias"),
+        pl.when(pl.col("client").is_null())
+        .then(pl.coalesce("tls_peer_identity", "client_alias"))
+        .alias("client_alias"),
         pl.col("identity").alias("server"),
         pl.lit(None, pl.String).alias("server_name"),
         pl.lit(None, pl.String).alias("server_kind"),
@@ -194,11 +235,24 @@ def _server_side(entries: pl.DataFrame, client: pl.DataFrame) -> pl.DataFrame:
         .alias("reporter"),
         pl.when(retried).then(0).otherwise("weight").cast(pl.Int64).alias("requests"),
         pl.col("weight").alias("attempts"),
-        (pl.col("tls_version").is_not_null() & pl.col("tls_peer_identity").is_not_null()).alias(
-            "tls"
-        ),
+        # who tells neither of a certificate nor of the connection does not know
+        pl.when(peer_told | pl.col("downstream_local_address").is_not_null() | ~gateway)
+        .then(_mutual_tls())
+        .alias("tls"),
         (~known & ~unknown).alias("unpaired"),
     )
+
+
+def _caller() -> pl.Expr:
+    """Who called, known by identity or else by address; null when by neither."""
+    return pl.coalesce(pl.col("client").cast(pl.String), "client_alias")
+
+
+def _mutual_tls() -> pl.Expr:
+    """Whether the peer proved who it is; null for log lines that would not tell."""
+    peer_told = pl.col("tls_peer_identity").is_not_null()
+    tells = pl.any_horizontal(pl.col("log_name", "tls_version").is_not_null()) | peer_told
+    return pl.when(tells).then(peer_told)
 
 
 def _measured(entries: pl.DataFrame, *, serves: bool) -> pl.DataFrame:
@@ -227,8 +281,15 @@ def _measured(entries: pl.DataFrame, *, serves: bool) -> pl.DataFrame:
 
 def aliases(logs: pl.DataFrame, resources: pl.DataFrame) -> pl.DataFrame:
     """What entries tell of their own proxy's names: ``slice``, ``alias``, ``identity``."""
-    entries = _entries(logs, resources).filter(pl.col("direction") == "inbound")
+    entries = _entries(logs, resources)
+    inbound = entries.filter(pl.col("direction") == "inbound")
+    own = entries.filter(pl.col("direction") != "gateway")
+    address = pl.col("downstream_local_address")
     return pl.concat(
-        entries.select("slice", "identity", alias=name).drop_nulls()
-        for name in ("tls_local_identity", "downstream_local_address")
+        of.select("slice", "identity", alias=name).drop_nulls()
+        for of, name in (
+            (own, pl.col("tls_local_identity")),
+            (inbound, address),
+            (inbound, address.str.extract(HOST)),
+        )
     )

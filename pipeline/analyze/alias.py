@@ -14,6 +14,9 @@ from pipeline.model.topology import CLIENTS, NOT_RECEIVED, NodeKind
 SPIFFE: Final = r"/ns/([^/]+)/(?:sa|dc/[^/]+/svc)/([^/]+)$"
 """Istio's and Consul's SPIFFE ids: namespace, and service account or service."""
 
+LINKERD: Final = r"^([^.]+)\.([^.]+)\.serviceaccount\.identity\."
+"""Linkerd's identities: service account and namespace."""
+
 _HOST: Final = r"^([^/:|]+)"
 _PLACE: Final = ("node", "kind", "workload", "version")
 
@@ -156,7 +159,10 @@ def _last_resort() -> list[pl.Expr]:
     """A node of its own for an alias that nobody is known by."""
     alias, nobody = pl.col("alias"), pl.col("node").is_null()
     service = alias.str.contains(r"^[a-z0-9.-]+/[a-z0-9.-]+$")
-    account = pl.format("{}/{}", alias.str.extract(SPIFFE, 1), alias.str.extract(SPIFFE, 2))
+    account = pl.coalesce(
+        pl.format("{}/{}", alias.str.extract(SPIFFE, 1), alias.str.extract(SPIFFE, 2)),
+        pl.format("{}/{}", alias.str.extract(LINKERD, 2), alias.str.extract(LINKERD, 1)),
+    )
     address = alias.str.contains(ADDRESS)
     return [
         pl.when(~nobody)
@@ -167,7 +173,7 @@ def _last_resort() -> list[pl.Expr]:
         .then(pl.lit("unknown:unknown"))
         .when(service)
         .then(alias)
-        .when(alias.str.contains(SPIFFE))
+        .when(account.is_not_null())
         .then(account)
         .when(address)
         .then("unknown:" + alias)
@@ -177,7 +183,7 @@ def _last_resort() -> list[pl.Expr]:
         .then("kind")
         .when(alias == NOT_RECEIVED)
         .then(pl.lit(NodeKind.CLIENTS.value))
-        .when(service | alias.str.contains(SPIFFE))
+        .when(service | account.is_not_null())
         .then(pl.lit(NodeKind.SERVICE.value))
         .when(alias.is_null() | address)
         .then(pl.lit(NodeKind.UNKNOWN.value))

@@ -15,6 +15,9 @@ GATEWAY_NAME: Final = (
 )
 """Names by which gateways are deployed, when nothing better tells; Istio, Kong, Envoy Gateway."""
 
+GATEWAY_SYSTEMS: Final = ("kong", "apigee", "aws")
+"""Systems that are nothing but API gateways."""
+
 GATEWAY_NODE: Final = r'"[^"]*id":"router~|"[^"]*(?i:role|node_type)":"(?i:gateway|router)"'
 """What an Envoy node says of itself: Istio's router type, or a role in its metadata."""
 
@@ -29,7 +32,7 @@ def node_id(namespace: pl.Expr, name: pl.Expr) -> pl.Expr:
 
 
 def identify(resources: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Number the identities behind resources.
+    """Number the identities behind resources; one that names nobody has none.
 
     Args:
         resources: rows of the table ``resources``.
@@ -39,18 +42,23 @@ def identify(resources: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
         all identities of one node), ``gateway`` (bool), in no order. Identities: ``identity``,
         ``node``, ``kind``, ``workload``, ``version``, ``system``.
     """
-    told = resources.unique("resource_id").select(
-        "resource_id",
-        node_id(pl.col("service_namespace"), pl.col("service_name")).alias("node"),
-        (
-            pl.col("service_name").str.contains(GATEWAY_NAME)
-            | pl.col("attributes").str.contains(GATEWAY_NODE)
+    told = (
+        resources.filter(pl.col("service_name").is_not_null())
+        .unique("resource_id")
+        .select(
+            "resource_id",
+            node_id(pl.col("service_namespace"), pl.col("service_name")).alias("node"),
+            (
+                pl.col("service_name").str.contains(GATEWAY_NAME)
+                | pl.col("attributes").str.contains(GATEWAY_NODE)
+                | pl.col("system").is_in(GATEWAY_SYSTEMS)
+            )
+            .fill_null(value=False)
+            .alias("gateway"),
+            "workload",
+            pl.col("service_version").alias("version"),
+            "system",
         )
-        .fill_null(value=False)
-        .alias("gateway"),
-        "workload",
-        pl.col("service_version").alias("version"),
-        "system",
     )
     identities = (
         told.select("node", "gateway", "workload", "version", "system")

@@ -51,7 +51,7 @@ def derive(
     told = pl.concat(
         [telling.from_spans(spans, known), access_log.from_access_logs(access_logs, known)]
     )
-    tellings = _bounded(told, ["client_alias", "server_alias", "route"])
+    tellings = _bounded(told, ["client_name", "client_alias", "server_alias", "route"])
     own = access_log.aliases(access_logs, known)
     return {
         EDGE_MINUTES.name: _arrow(edge_minutes(tellings, identities), EDGE_MINUTES),

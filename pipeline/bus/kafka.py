@@ -5,6 +5,7 @@ Each half is a module: topics (``kafka_topics.py``), publishing (``kafka_produce
 """
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Mapping, Sequence
 from typing import Final
@@ -31,12 +32,13 @@ WATCH_SECONDS: Final = 0.5
 REFRESH_TURNS: Final = 40
 """Turns of watching after which it is looked for new partitions."""
 
-RENEW_TURNS: Final = 10
+RENEW_TURNS: Final = 3
 """Failed turns of watching after which connections are made anew, from the bootstrap servers."""
 
 ASIDE_AT_ONCE: Final = 32
 
-_FAILURES: Final = (KafkaError, OSError, TimeoutError, BusUnavailable)
+_FAILURES: Final = (KafkaError, OSError, TimeoutError, UnicodeDecodeError)
+"""What the library raises; header keys that are no UTF-8 included."""
 
 
 class KafkaBus:
@@ -92,7 +94,7 @@ class KafkaBus:
             await publisher.start()
             self._publisher = publisher
             await self._ask()
-        except (KafkaError, OSError, TimeoutError) as error:
+        except _FAILURES as error:
             await self.stop()
             raise await self._connection.unavailable(error) from error
         except BaseException:
@@ -169,7 +171,7 @@ class KafkaBus:
         self._open()
         try:
             return await self._lookup.span(self._partitions, since_ns, until_ns)
-        except (KafkaError, OSError, TimeoutError) as error:
+        except _FAILURES as error:
             raise await self._connection.unavailable(error) from error
 
     async def fetch(
@@ -181,7 +183,7 @@ class KafkaBus:
             return []
         try:
             return await self._lookup.fetch(partition, first, until, max_bytes=max_bytes)
-        except (KafkaError, OSError, TimeoutError) as error:
+        except _FAILURES as error:
             raise await self._connection.unavailable(error) from error
 
     async def consumed(self, positions: Positions) -> None:
@@ -255,7 +257,7 @@ class KafkaBus:
                 if turn % REFRESH_TURNS == 0:
                     await self._topics.refresh(await self._lookup.admin())
                 await self._ask()
-            except _FAILURES as error:
+            except (*_FAILURES, BusUnavailable) as error:
                 failed += 1
                 self._away = f"Kafka at {self._connection} does not answer: {describe(error)}"
                 if failed == 1:
@@ -277,10 +279,14 @@ class KafkaBus:
             read |= await lookup.begins(untold)
         self._lag.answered(ends, read)
         for partition in self._lag.unsized().values():
-            end = ends[partition]
-            for message in await lookup.fetch(partition, end - 1, end, max_bytes=1):
-                self._lag.sized(partition.topic, _weight(message))
+            await self._sample(partition, ends[partition])
         self._ease_off()
+
+    async def _sample(self, partition: Partition, end: int) -> None:
+        """Learn how large messages are from the youngest one, where it can be read."""
+        with contextlib.suppress(*_FAILURES, BusUnavailable):
+            for message in await self._lookup.fetch(partition, end - 1, end, max_bytes=1):
+                self._lag.sized(partition.topic, _weight(message))
 
 
 def _weight(message: Message) -> int:

@@ -14,6 +14,7 @@ from aiokafka.errors import (
     SaslAuthenticationFailed,
     UnsupportedSaslMechanismError,
 )
+from aiokafka.protocol.metadata import MetadataRequest
 
 from pipeline.bus.settings import KafkaSettings
 from pipeline.errors import BusUnavailable, InvalidInput
@@ -37,6 +38,7 @@ _ADVICE: Final[tuple[tuple[type[Exception], str], ...]] = (
     ),
     (ssl.SSLError, "does this listener speak TLS? If not, turn kafka_tls off"),
     (ConnectionRefusedError, "is the broker running, and kafka_bootstrap_servers right?"),
+    (ConnectionResetError, "does this listener speak another protocol? See kafka_tls"),
     (OSError, "check kafka_bootstrap_servers and the network"),  # timeouts too
 )
 """What to do about the kinds of errors, the particular ones first."""
@@ -110,20 +112,21 @@ class Connection:
 
     async def _cause(self, host: str, port: int) -> str:
         """Why a server cannot be used; empty when it can."""
-        security = self._security
+        timeout_ms = int(PROBE_SECONDS * 1000)
         try:
             connection = await create_conn(
-                host,
-                port,
-                client_id=CLIENT_ID,
-                request_timeout_ms=int(PROBE_SECONDS * 1000),
-                **security,
+                host, port, client_id=CLIENT_ID, request_timeout_ms=timeout_ms, **self._security
             )
+            try:
+                # a listener that wants a login tells its versions to anybody, and then hangs up
+                await connection.send(MetadataRequest([]))
+            finally:
+                connection.close()
         except (OSError, TimeoutError, KafkaError) as error:
-            advice = _advice(error, tls=security["ssl_context"] is not None)
+            advice = _advice(error, tls=self._security["ssl_context"] is not None)
             return f"Kafka at {host}:{port}: {describe(error)}; {advice}"
-        connection.close()
-        return ""
+        else:
+            return ""
 
 
 def describe(error: BaseException) -> str:

@@ -14,11 +14,12 @@ from aiokafka.errors import (
     ConsumerStoppedError,
     CorruptRecordException,
     KafkaError,
+    NoOffsetForPartitionError,
     OffsetOutOfRangeError,
 )
 
 from pipeline.bus.kafka_client import Connection, close_quietly, describe
-from pipeline.bus.kafka_read import FETCH_BYTES, Record, message
+from pipeline.bus.kafka_read import FETCH_BYTES, FETCH_WAIT_MS, Record, message
 from pipeline.bus.kafka_topics import Topics
 from pipeline.bus.settings import KafkaSettings
 from pipeline.errors import BusUnavailable, PartitionsMoved
@@ -159,6 +160,7 @@ class Reader(ConsumerRebalanceListener):
             session_timeout_ms=int(session * 1000),
             heartbeat_interval_ms=int(session * 1000 / HEARTBEATS),
             rebalance_timeout_ms=int(1000 * max(session, 2 * self._settings.handover_seconds)),
+            fetch_max_wait_ms=FETCH_WAIT_MS,
             fetch_max_bytes=self._settings.max_fetch_bytes,
             max_partition_fetch_bytes=min(FETCH_BYTES, self._settings.max_fetch_bytes),
         )
@@ -208,9 +210,10 @@ class Reader(ConsumerRebalanceListener):
             async with asyncio.timeout_at(give_up):
                 await self._assigned.wait()
         except TimeoutError:
-            with contextlib.suppress(TimeoutError):
+            # this raises what keeps the group from forming; where to read is not known yet
+            with contextlib.suppress(TimeoutError, NoOffsetForPartitionError):
                 async with asyncio.timeout(0):
-                    await self._consumer.getmany()  # raises what keeps the group from forming
+                    await self._consumer.getmany()
             return False
         if self._moved:
             self._moved = False
@@ -321,6 +324,8 @@ class Reader(ConsumerRebalanceListener):
         except OffsetOutOfRangeError as error:
             ((place, offset),) = error.args[0].items()
             await self._out_of_range(consumer, place, offset)
+        except NoOffsetForPartitionError:
+            return False  # of an assignment that came meanwhile
         except (CorruptRecordException, UnicodeDecodeError):
             await asyncio.sleep(_AGAIN_SECONDS)  # whose it is shows when they are looked at singly
         else:

@@ -15,7 +15,7 @@ from itertools import count
 from typing import Final
 
 from aiokafka import AIOKafkaProducer
-from aiokafka.errors import KafkaError, MessageSizeTooLargeError, ProducerClosed
+from aiokafka.errors import KafkaError, MessageSizeTooLargeError
 from aiokafka.structs import RecordMetadata
 
 from pipeline.bus.kafka_client import Connection, close_quietly, describe
@@ -310,9 +310,9 @@ def _fail(batch: Sequence[_Publication], error: MeshweirError) -> None:
 
 async def _abandon(producer: AIOKafkaProducer) -> None:
     """End a producer without waiting for what it has: an idempotent one tries for ever."""
-    sending = producer._sender.sender_task  # noqa: SLF001 - there is no other way to make it stop
+    sending = producer._sender.sender_task  # noqa: SLF001 - stop() would wait until all is sent
     if sending is not None:
         sending.cancel()
         await asyncio.wait({sending})
-    producer._message_accumulator.fail_all(ProducerClosed())  # noqa: SLF001 - as above
-    await close_quietly(producer)
+    producer._closed = True  # noqa: SLF001 - as stop() does
+    await producer.client.close()

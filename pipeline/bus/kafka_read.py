@@ -20,6 +20,9 @@ FETCH_BYTES: Final = 8 * MIB
 
 Record = ConsumerRecord[bytes, bytes]
 
+FETCH_WAIT_MS: Final = 200
+"""How long a broker waits for a message; as long a jump to another offset can take."""
+
 _AGAIN_SECONDS: Final = 0.1
 
 _MS: Final = 1_000_000
@@ -201,7 +204,9 @@ class Lookup:
     async def _open_fetcher(self) -> AIOKafkaConsumer:
         if self._fetcher is None:
             self._fetcher = await self._consumer(
-                auto_offset_reset="earliest", max_partition_fetch_bytes=FETCH_BYTES
+                auto_offset_reset="earliest",
+                max_partition_fetch_bytes=FETCH_BYTES,
+                fetch_max_wait_ms=FETCH_WAIT_MS,
             )
         return self._fetcher
 

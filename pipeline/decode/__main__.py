@@ -18,6 +18,7 @@ from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 from pipeline.decode import DECODERS
 from pipeline.decode.door import MaskedKeys, admit
 from pipeline.decode.intern import field_1
+from pipeline.decode.line_door import admit_lines
 from pipeline.model.topics import (
     ENVOY_ALS_FORMAT,
     OTLP_LOGS_FORMAT,
@@ -79,7 +80,12 @@ SAMPLES: Final = {
     OTLP_LOGS_FORMAT: _logs,
     ENVOY_ALS_FORMAT: _access_logs,
 }
-"""For each format a small message that takes its decoder through all kernels."""
+"""For each protobuf format a small message that takes its decoder through all kernels."""
+
+RECORDS: Final = {
+    "kong_json": b'{"started_at":1764172800123,"request":{"method":"GET","uri":"\\/?a"}}',
+}
+"""The same for formats whose records are lines; those that are not here share these kernels."""
 
 
 def main() -> None:
@@ -90,8 +96,10 @@ def main() -> None:
         body = sample()
         DECODERS[name]([body, body])
         admit(name, body, masked)
+    for name, lines in RECORDS.items():
+        admit_lines(name, lines, masked)
     took = time.perf_counter() - begin
-    sys.stdout.write(f"decoders of {', '.join(SAMPLES)} are compiled ({took:.1f} s)\n")
+    sys.stdout.write(f"decoders of {', '.join((*SAMPLES, *RECORDS))} are compiled ({took:.1f} s)\n")
 
 
 if __name__ == "__main__":

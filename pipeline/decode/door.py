@@ -16,10 +16,11 @@ from pipeline.decode.declaration import Each, Enter
 from pipeline.decode.gate import Gate
 from pipeline.decode.intern import bytes_of, field_1
 from pipeline.decode.json_masking import masked_text
+from pipeline.decode.line_door import admit_lines
 from pipeline.decode.masking import MaskedKeys
 from pipeline.decode.wire import Format, Walked
 from pipeline.errors import DecodeError, InvalidInput
-from pipeline.model.topics import ENVOY_ALS_FORMAT
+from pipeline.model.topics import ENVOY_ALS_FORMAT, LINE_FORMATS
 
 __all__ = ["Admission", "MaskedKeys", "admit", "admit_foreign", "envoy_identifier"]
 
@@ -42,12 +43,16 @@ class Admission:
 
 
 def admit(format_name: str, body: bytes, masked: MaskedKeys) -> Admission:
-    """Check a body of a protobuf format, count its records, and mask its secrets.
+    """Check a body of a protobuf format or of lines, count its records, and mask its secrets.
 
     Raises:
         DecodeError: the body is malformed; nothing of it can be taken.
         InvalidInput: there is no such format at the door.
     """
+    if format_name in LINE_FORMATS:
+        lines = admit_lines(format_name, body, masked)
+        reason = lines.refused[0].reason if lines.refused else ""
+        return Admission(lines.body, lines.records, lines.rejected, reason)
     gate = _gate(format_name)
     walked = gate.format.walk([body])
     _must_be_whole(walked, format_name)
@@ -73,7 +78,7 @@ def admit_foreign(format_name: str, body: bytes, masked: MaskedKeys) -> bytes:
         body = otlp_json.to_protobuf(body, otlp_json.REQUESTS[format_name])
     if format_name not in MODULES:
         return body
-    if _found_gate(format_name):
+    if format_name in LINE_FORMATS or _found_gate(format_name):
         return admit(format_name, body, masked).body
     return masked_text(body, masked.names)
 
@@ -145,5 +150,5 @@ def _found_gate(format_name: str) -> Gate | None:
 def _gate(format_name: str) -> Gate:
     gate = _found_gate(format_name)
     if gate is None:
-        raise InvalidInput("format", found=format_name, allowed="a protobuf format")
+        raise InvalidInput("format", found=format_name, allowed="a format of protobuf or of lines")
     return gate

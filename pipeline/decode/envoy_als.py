@@ -50,6 +50,8 @@ TRACEPARENT: Final = r"^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}(-.*)?$
 QUERY: Final = "(?s)[?#].*"
 GRPC: Final = "application/grpc"
 GRPC_STATUS: Final = "grpc-status"
+UNTOLD: Final = {"consumer": pa.string(), "upstream_response_status_code": pa.uint16()}
+"""Columns that only other logs fill."""
 
 
 def decode(messages: Sequence[bytes]) -> Decoded:
@@ -65,6 +67,7 @@ def decode(messages: Sequence[bytes]) -> Decoded:
         "resource_id": ids,
         "log_name": _log_names(entries),
         "attributes": attributes_of(entries),
+        **{name: pa.nulls(len(entries), kind) for name, kind in UNTOLD.items()},
     }
     rows = pa.table([columns[name] for name in ACCESS_LOGS.names], ACCESS_LOGS.arrow)
     return Decoded(

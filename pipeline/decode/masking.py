@@ -9,6 +9,7 @@ from pipeline.decode.declaration import PARENT
 from pipeline.decode.kernel import Buffer, Bytes, Ints, buffer_of, inlined, kernel
 from pipeline.decode.otlp_common import BYTES, STRING
 from pipeline.decode.text import LENGTH_MASK, OFFSET_BITS, slices_of
+from pipeline.decode.text_masking import TextMask
 from pipeline.decode.wire import Rows, Walked
 from pipeline.model.secret_keys import SECRET_KEYS
 
@@ -43,6 +44,11 @@ class MaskedKeys:
     def __init__(self, keys: Iterable[str] = SECRET_KEYS) -> None:
         self._names = frozenset(key.lower() for key in keys if key)
         self._compiled = {"": _compiled(self._names)}
+        self._text = TextMask(self._names)
+
+    def mask_text(self, text: bytes) -> bytes:
+        """Lines of text or JSON with their secrets overwritten, of the same length."""
+        return self._text.mask(text)
 
     @property
     def names(self) -> frozenset[str]:

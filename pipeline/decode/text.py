@@ -77,7 +77,7 @@ def copy_text(source: Buffer, slice_: int, out: Buffer, at: int) -> int:
 
 
 @kernel
-def _sequence(source: Buffer, begin: int, end: int) -> int:
+def utf8_sequence(source: Buffer, begin: int, end: int) -> int:
     """Length of the UTF-8 character at ``begin``, or minus the bytes that one U+FFFD stands for.
 
     The table is that of the Unicode standard, 3.9; replacing is that of Python and of the web.
@@ -103,7 +103,7 @@ def _copy_mended(source: Buffer, slice_: int, out: Buffer, at: int) -> int:
     position = slice_ >> OFFSET_BITS
     end = position + (slice_ & LENGTH_MASK)
     while position < end:
-        step = _sequence(source, position, end)
+        step = utf8_sequence(source, position, end)
         if step > 0:
             for index in range(step):
                 out.data[at + index] = source.data[position + index]
@@ -123,7 +123,7 @@ def _replacement(out: Buffer, at: int) -> int:
 
 
 @inlined
-def _is_plain(word: int) -> bool:
+def is_plain(word: int) -> bool:
     """Whether eight bytes need no escape and are ASCII. Source: Bit Twiddling Hacks, haszero."""
     quotes = word ^ _QUOTES
     backslashes = word ^ _BACKSLASHES
@@ -147,7 +147,7 @@ def json_string(source: Buffer, slice_: int, out: Buffer, at: int) -> int:
             # what lies behind the text is not looked at
             mask = _ALL >> np.uint64(64 - 8 * left)
             kept = (word & mask) | (_SPACES & ~mask)
-        if not _is_plain(kept):
+        if not is_plain(kept):
             return _json_rest(source, begin + index, begin + length, out, at + index)
         out.words[at + index] = word
         index += 8
@@ -162,7 +162,7 @@ def _json_rest(source: Buffer, position: int, end: int, out: Buffer, at: int) ->
         byte = source.data[position]
         step = 1
         if byte >= 128:
-            step = _sequence(source, position, end)
+            step = utf8_sequence(source, position, end)
             if step < 0:
                 at = _replacement(out, at)
             for index in range(step):

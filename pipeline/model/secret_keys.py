@@ -25,5 +25,43 @@ SECRET_KEYS: Final = (
     "access_token",
     "refresh_token",
     "client_secret",
+    "client_id",
+    "clientcertpem",
+    "querystring",
+    "message.content",
+    "request.content",
+    "response.content",
 )
-"""Header names as OpenTelemetry writes them, and bare, as header maps of access logs do."""
+"""Header names as OpenTelemetry writes them, and bare, as header maps of access logs do. The last
+ones are what API gateways log: the key of an Apigee application, the certificate of AWS's client,
+Kong's parsed query, bodies."""
+
+SECRET_WORDS: Final = (
+    "authorization",
+    "cookie",
+    "apikey",
+    "api-key",
+    "token",
+    "secret",
+    "passw",
+    "pwd",
+    "signature",
+    "credential",
+    "access-key",
+    "accesskey",
+    "private-key",
+    "privatekey",
+    "session-id",
+    "sessionid",
+    "jwt",
+)
+"""What makes a name in a line of text the name of a secret, wherever in the name it stands; ``-``
+and ``_`` are the same."""
+
+KEY_IDS: Final = ("key-id", "keyid")
+"""Last words of names that are not secret although they have such a word in them: who a key is."""
+
+SECRET_PARAMETERS: Final = (
+    "key", "sig", "auth", "pass", "code", "session", "sid", "otp", "ticket", "assertion",
+)  # fmt: skip
+"""Last words of query parameters and cookies that are secret, too."""

@@ -190,14 +190,25 @@ ACCESS_LOGS: Final = Table(
         Column("route_name", "text", "name of the proxy's route"),
         Column("upstream_cluster", "text", "name of the cluster the request was sent to"),
         Column("http_response_status_code", "u16", "status sent downstream; 0 when none was sent"),
+        Column(
+            "upstream_response_status_code",
+            "u16",
+            "status the upstream sent, where the log tells both; of several attempts the last",
+        ),
         Column("rpc_status_code", "text", "gRPC status as a number in text"),
         Column("response_flags", "text", "short names, comma-separated; null when none"),
         Column("response_code_details", "text", "why the proxy answered as it did"),
         Column("attempt_count", "u32", "attempts sent upstream"),
         Column(
-            "request_bytes", "i64", "bytes of the request body, or received from downstream (tcp)"
+            "request_bytes",
+            "i64",
+            "bytes of the request body (of Kong: headers too), or received from downstream (tcp)",
         ),
-        Column("response_bytes", "i64", "bytes of the response body, or sent downstream (tcp)"),
+        Column(
+            "response_bytes",
+            "i64",
+            "bytes of the response body (of Kong: headers too), or sent downstream (tcp)",
+        ),
         Column(
             "upstream_duration_ns",
             "i64",
@@ -207,7 +218,9 @@ ACCESS_LOGS: Final = Table(
             "downstream_direct_remote_address", "text", "ip:port of the peer connected to the proxy"
         ),
         Column(
-            "downstream_remote_address", "text", "ip:port of the client, x-forwarded-for considered"
+            "downstream_remote_address",
+            "text",
+            "ip:port of the client, x-forwarded-for considered; of API gateways a hash",
         ),
         Column("downstream_local_address", "text", "ip:port the peer connected to"),
         Column("upstream_remote_address", "text", "ip:port of the host the request was sent to"),
@@ -218,6 +231,12 @@ ACCESS_LOGS: Final = Table(
         Column("tls_sni", "text", "server name the peer asked for"),
         Column("tls_peer_identity", "text", "URI (or DNS) name in the peer's certificate"),
         Column("tls_local_identity", "text", "URI (or DNS) name in the proxy's certificate"),
+        Column(
+            "consumer",
+            "text",
+            "API consumer, application or key id as the gateway knows it; `person-` and a hash"
+            " where it is a person",
+        ),
         Column("user_agent", "text", "`user_agent.original`"),
         Column("sample_rate", "f64", "share of requests this log keeps, 0..1; null when not told"),
         Column("attributes", "json", "everything else the log told, one JSON object"),

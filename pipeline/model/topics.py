@@ -35,6 +35,13 @@ TOPIC_FORMAT: Final = {
 }
 """The format of a topic's messages when no header tells another; other writers send no headers."""
 
+LINE_FORMATS: Final = (
+    "envoy_text", "linkerd_apache", "ztunnel", "envoy_json", "linkerd_json", "combined",
+    "kong_json", "aws_apigateway", "apigee",
+)  # fmt: skip
+"""Formats whose records are lines of text, each a module of ``pipeline/decode`` of that name.
+Where a line could be of several, the first counts."""
+
 FORMAT_SIGNAL: Final = {
     OTLP_TRACES_FORMAT: "spans",
     OTLP_METRICS_FORMAT: "metric_points",
@@ -42,5 +49,6 @@ FORMAT_SIGNAL: Final = {
     ENVOY_ALS_FORMAT: "access_logs",
     "jaeger_json": "spans",
     "zipkin_json": "spans",
+    **dict.fromkeys(LINE_FORMATS, "access_logs"),
 }
 """The table that a format mainly fills: what its records are called when they are counted."""

@@ -41,6 +41,9 @@ class GroupBy(StrEnum):
 CLIENTS = "clients"
 """Id of the node from which all requests enter whose caller is not known."""
 
+PERSON = "person-"
+"""What the name of a consumer begins with that is a person: a hash follows, and no name."""
+
 NOT_RECEIVED = "parent not received"
 """In the place of a caller's alias: there was one, and its span has not come, or not yet."""
 

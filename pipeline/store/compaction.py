@@ -55,7 +55,6 @@ TABLES: Final = (
     *(t.name for t in (*DERIVED, *RAW, *INTERNED, QUARANTINE)),
     "slices",
     "slice_links",
-    "slice_offsets",
 )
 """Every table that has files, those that readers wait for first."""
 

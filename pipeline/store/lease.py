@@ -119,7 +119,7 @@ class Lease:
 
     def _fence(self, session: Session, until: int) -> None:
         if self._alone:
-            session.run(_COUNT)
+            disturb(session)
             return
         holder, term, _ = _row(session)
         if not self._is_mine(holder, term):
@@ -141,6 +141,11 @@ class Lease:
         holder, term, _ = _row(session)
         if self._is_mine(holder, term):
             _write(session, "", term, 0)
+
+
+def disturb(session: Session) -> None:
+    """Make every transaction of the analysis that is under way fail or begin again after this."""
+    session.run(_COUNT)
 
 
 _HELD: Final = f"SELECT holder, term, until FROM leases WHERE name = '{ANALYSIS}'"  # noqa: S608

@@ -52,9 +52,13 @@ def retire(lease: Lease, settings: StoreSettings, *, now: int) -> dict[str, int]
     rows |= lease.commit(lambda session: _retire_derived(session, before=_past(now, derived)))
     age = _past(now, settings.quarantine_age_seconds)
     keep = settings.quarantine_rows
-    rows[QUARANTINE.name] = lease.commit(
-        lambda session: _retire_quarantine(session, before=age, keep=keep)
-    )
+
+    def quarantine(session: Session) -> int:
+        gone = _retire_quarantine(session, before=age, keep=keep)
+        offsets.forget_empty(session)
+        return gone
+
+    rows[QUARANTINE.name] = lease.commit(quarantine)
     return {name: count for name, count in rows.items() if count}
 
 
@@ -107,12 +111,10 @@ def _retire_quarantine(session: Session, *, before: int, keep: int) -> int:
         f"SELECT {arrival} FROM quarantine ORDER BY 1 DESC LIMIT 1 OFFSET $keep",  # noqa: S608
         {"keep": keep},
     )
-    if too_many:
-        # of several that came at one moment none stays rather than one too many
-        last = {"last": too_many[0][0]}
-        old += _delete(session, QUARANTINE.name, f"{arrival} <= $last", last)
-    offsets.forget_empty(session)
-    return old
+    if not too_many:
+        return old
+    # of several that came at one moment none stays rather than one too many
+    return old + _delete(session, QUARANTINE.name, f"{arrival} <= $last", {"last": too_many[0][0]})
 
 
 def _delete(session: Session, table: str, which: str, parameters: dict[str, object]) -> int:

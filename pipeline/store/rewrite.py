@@ -16,6 +16,7 @@ from pipeline.errors import InvalidInput, StoreBusy
 from pipeline.model.runs import FINAL, NEVER, Run, divided
 from pipeline.model.tables import INTERNED, QUARANTINE, RAW
 from pipeline.store.connection import Database, Session
+from pipeline.store.lease import disturb
 from pipeline.store.offsets import assign, read_runs
 from pipeline.store.port import Rewritten
 from pipeline.store.writer import (
@@ -23,9 +24,9 @@ from pipeline.store.writer import (
     insert_absent,
     insert_raw,
     insert_slice,
-    next_slice,
     raw_rows,
     read_positions,
+    take_number,
 )
 
 _KEYS: Final = """
@@ -49,29 +50,40 @@ def rewrite(
     """See ``Store.rewrite``. ``written_at`` is Unix nanoseconds."""
     check_names(batches)
     number = _slice_of(runs)
+    return database.commit(
+        lambda session: _rewrite(session, number, runs, batches, written_at=written_at)
+    )
+
+
+def _rewrite(
+    session: Session,
+    number: int | None,
+    runs: Sequence[Run],
+    batches: Mapping[str, pa.Table],
+    *,
+    written_at: int,
+) -> Rewritten:
     raw = raw_rows(batches)
-
-    def work(session: Session) -> Rewritten:
-        # a number is taken in every rewrite, so that of two at once one must fail
-        taken = next_slice(session, given=True)
-        for table in INTERNED:
-            if table.name in batches:
-                insert_absent(session, table, _distinct(batches[table.name]))
-        if number is None:
-            before, made = 0, taken if raw else None
-            _must_be_free(session, runs)
-            if made is not None:
-                insert_slice(session, made, raw, written_at)
-            for run in runs:
-                assign(session, made, run)
-        else:
-            made = number
-            _must_be_all(session, number, runs)
-            before = _replace_raw(session, number, raw, cause=taken)
-        quarantined = _replace_quarantine(session, runs, batches.get(QUARANTINE.name))
-        return Rewritten(made, before, sum(rows.num_rows for rows in raw.values()), *quarantined)
-
-    return database.commit(work)
+    disturb(session)
+    # every rewrite takes a number, so that of two processes that rewrite at once one must fail
+    taken = take_number(session)
+    for table in INTERNED:
+        if table.name in batches:
+            insert_absent(session, table, _distinct(batches[table.name]))
+    if number is None:
+        _must_be_free(session, runs)
+        before = 0
+        made = taken if raw else None
+        if made is not None:
+            insert_slice(session, made, raw, written_at)
+        for run in runs:
+            assign(session, made, run)
+    else:
+        made = number
+        _must_be_all(session, number, runs)
+        before = _replace_raw(session, number, raw, cause=taken)
+    quarantined = _replace_quarantine(session, runs, batches.get(QUARANTINE.name))
+    return Rewritten(made, before, sum(rows.num_rows for rows in raw.values()), *quarantined)
 
 
 def _slice_of(runs: Sequence[Run]) -> int | None:

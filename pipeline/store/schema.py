@@ -151,9 +151,8 @@ def _everything(backend: Backend) -> list[str]:
 
 
 _FIRST_ROWS: Final = (
-    "INSERT INTO counters VALUES ('slice', 0)",
+    "INSERT INTO counters VALUES ('slice', 0), ('homes', 0)",
     "INSERT INTO leases VALUES ('analysis', '', 0, 0, 0)",
-    "INSERT INTO counters VALUES ('homes', 0)",
 )
 
 
@@ -163,7 +162,7 @@ def _slice_offsets(backend: Backend) -> list[str]:
     return [
         create_table(SLICE_OFFSETS, backend),
         f"INSERT INTO slice_offsets {final}",
-        _FIRST_ROWS[2],
+        "INSERT INTO counters VALUES ('homes', 0)",
     ]
 
 
@@ -172,7 +171,7 @@ def _lease(backend: Backend) -> list[str]:
     return [create_table(leases, backend), _FIRST_ROWS[1]]
 
 
-INLINED: Final = ("bus_positions", "counters", "dirty_slices", "leases", "units")
+INLINED: Final = ("bus_positions", "counters", "dirty_slices", "leases", "slice_offsets", "units")
 """Tables of few rows that often change: DuckLake keeps those in its catalog, not in files."""
 
 INLINED_ROWS: Final = 1_000_000
@@ -193,8 +192,8 @@ def views() -> list[str]:
 
 MIGRATIONS: Final = (
     Migration(1, "make every table", _everything),
-    Migration(2, "lease of the analysis", _lease),
-    Migration(3, "know what each slice was made from", _slice_offsets),
+    Migration(2, "know what each slice was made from", _slice_offsets),
+    Migration(3, "lease of the analysis", _lease),
 )
 """All steps, in order. The first makes a store as it is today; a later one mends an older store."""
 

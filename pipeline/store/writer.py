@@ -120,9 +120,23 @@ def raw_rows(batches: Mapping[str, pa.Table]) -> dict[str, pa.Table]:
     return {t.name: batches[t.name] for t in RAW if t.name in batches and batches[t.name].num_rows}
 
 
+def take_number(session: Session, *, given: bool = True) -> int:
+    """The next number of a slice; counted up when it is ``given`` out.
+
+    The row is changed in every write, even to the same number: of two that were under way at once,
+    from whatever positions, one finds it changed and fails. DuckLake would else let both commit
+    when they only insert, as the first writes of a partition and of an interned row do.
+    """
+    ((last,),) = session.rows("SELECT value FROM counters WHERE name = 'slice'")
+    number = int(last) + 1
+    stored = {"number": number if given else last}
+    session.run("UPDATE counters SET value = $number WHERE name = 'slice'", stored)
+    return number
+
+
 def _insert_slice(session: Session, raw: Mapping[str, pa.Table], written_at: int) -> int | None:
     """Append the raw rows as a new slice; None when there are none."""
-    number = next_slice(session, given=bool(raw))
+    number = take_number(session, given=bool(raw))
     if not raw:
         return None
     insert_slice(session, number, raw, written_at)
@@ -148,20 +162,6 @@ def insert_raw(session: Session, number: int, raw: Mapping[str, pa.Table]) -> No
     """Append raw rows under the number of a slice."""
     for name, rows in raw.items():
         session.insert(name, _sorted(name, rows), slice_number=number)
-
-
-def next_slice(session: Session, *, given: bool) -> int:
-    """The number of the next slice; counted up when it is ``given`` out.
-
-    The row is changed in every write, even to the same number: of two that were under way at once,
-    from whatever positions, one finds it changed and fails. DuckLake would else let both commit
-    when they only insert, as the first writes of a partition and of an interned row do.
-    """
-    ((last,),) = session.rows("SELECT value FROM counters WHERE name = 'slice'")
-    number = int(last) + 1
-    stored = {"number": number if given else last}
-    session.run("UPDATE counters SET value = $number WHERE name = 'slice'", stored)
-    return number
 
 
 def _sorted(name: str, rows: pa.Table) -> pa.Table:

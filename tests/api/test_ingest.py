@@ -7,6 +7,7 @@ import pytest
 from api import schemas
 from api.exposition import Family, write
 from api.ingest import lag_seconds, standing
+from api.metrics import exposition
 from pipeline.bus.port import BusStatus
 from pipeline.model.ledger import Flow, Ledger, Outcome
 from pipeline.model.messages import Partition
@@ -67,6 +68,29 @@ def test_lag_is_the_age_of_the_youngest_stored_message_while_others_wait(mesh):
     assert lag(mesh, ledger) == [pytest.approx(3.0)]
     ledger.count(flow, Outcome.STORED, 6)
     assert lag(mesh, ledger) == [0.0]
+
+
+def test_lag_is_not_known_of_those_who_do_not_tell_when_they_received(mesh):
+    ledger = Ledger()
+    flow = Flow("kafka", "spans")
+    for outcome in (Outcome.RECEIVED, Outcome.ACCEPTED, Outcome.STORED):
+        ledger.count(flow, outcome, 10)
+    assert lag(mesh, ledger) == [None]
+
+
+def test_lag_is_known_where_another_process_collects(mesh):
+    ledger = Ledger()
+    flow = Flow("otlp_grpc", "spans")
+    ledger.count(flow, Outcome.STORED, 4)
+    ledger.advance(flow, watermark_ns=None, received_at_ns=int((NOW.timestamp() - 3) * 1e9))
+    assert lag(mesh, ledger) == [pytest.approx(3.0)]
+
+
+def test_batches_of_overtaken_workers_are_told(mesh):
+    ledger = Ledger()
+    ledger.count_overtaken()
+    text = asyncio.run(exposition(context_for(mesh, ledger, bus=FullBus())))
+    assert "meshweir_ingest_overtaken_batches_total 1" in text.splitlines()
 
 
 def test_metrics_are_prometheus_text(http):

@@ -9,7 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-BENCHMARKS = ("decode", "receive", "store", "minutes", "graph", "ingest")
+BENCHMARKS = ("decode", "receive", "store", "minutes", "graph", "ingest", "kafka")
 
 
 def machine() -> str:

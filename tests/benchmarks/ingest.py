@@ -80,7 +80,8 @@ async def send(address: str, seconds: float, connections: int) -> None:
     print(json.dumps({"done": sorted(done), "latencies": sorted(latencies), "cpu": cpu}))
 
 
-def _cpu(pid: int) -> float:
+def cpu_seconds(pid: int) -> float:
+    """Processor time that a process has used, user and system, seconds."""
     fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
     return (int(fields[11]) + int(fields[12])) / TICKS
 
@@ -101,12 +102,12 @@ def _on_graph(api: str) -> int:
     return sum(edge["requests"] for edge in graph["edges"] if edge["client"] == "clients")
 
 
-async def measure(seconds: float, connections: int) -> Measured:
-    """Run it once."""
+async def measure(seconds: float, connections: int, *flags: str) -> Measured:
+    """Run it once; ``flags`` are more words for ``meshweir up``."""
     with tempfile.TemporaryDirectory() as data:
         up = await asyncio.create_subprocess_exec(
             sys.executable, "-m", "api", "up", "--data", data, "--api-address", "127.0.0.1:0",
-            "--otlp-http-address", "127.0.0.1:0", "--otlp-grpc-address", "127.0.0.1:0",
+            "--otlp-http-address", "127.0.0.1:0", "--otlp-grpc-address", "127.0.0.1:0", *flags,
             stdout=asyncio.subprocess.PIPE,
         )  # fmt: skip
         try:
@@ -127,7 +128,7 @@ async def _measured(up, data: Path, seconds: float, connections: int) -> Measure
             found[told[1]] = told[2]
     api = found["API"]
     await _warm(found["OTLP/HTTP"], api)
-    before, cpu = await asyncio.to_thread(_on_graph, api), _cpu(up.pid)
+    before, cpu = await asyncio.to_thread(_on_graph, api), cpu_seconds(up.pid)
     began = time.time()
     sender = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "tests.benchmarks.ingest", "send", found["OTLP/HTTP"],
@@ -150,7 +151,7 @@ async def _measured(up, data: Path, seconds: float, connections: int) -> Measure
     ended = seen[-1][0]
     lags = _lags(sent["done"], seen)
     spans = requests * SPANS
-    used = _cpu(up.pid) - cpu
+    used = cpu_seconds(up.pid) - cpu
     await asyncio.sleep(2)
     peak = _peak(up.pid)
     up.terminate()

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from api.demo.broker import BrokerMissing, installed_jars
 from api.demo.command import Demo, running_demo
 from api.demo.envoy import Address
 from api.demo.mesh import MESH, Asked, Ends, visits
@@ -44,11 +45,13 @@ class Finished:
     demo: Demo
 
 
-async def one_run() -> Finished:
-    async with running_demo(api=Address(0), telemetry=Address(0), limit=REQUESTS, pace=2.0) as demo:
+async def one_run(kafka: str | None) -> Finished:
+    async with running_demo(
+        api=Address(0), telemetry=Address(0), kafka=kafka, limit=REQUESTS, pace=2.0
+    ) as demo:
         load = demo.mesh.load
         await load.run(asyncio.Event())
-        demo.mesh.check()
+        demo.check()
         await demo.settle()
         # not one more may come after the graph became the truth
         await asyncio.sleep(QUIET_SECONDS)
@@ -63,9 +66,12 @@ async def one_run() -> Finished:
         )
 
 
-@pytest.fixture(scope="module")
-def finished() -> Finished:
-    return asyncio.run(one_run())
+@pytest.fixture(scope="module", params=[None, ""], ids=["in one process", "with Kafka"])
+def finished(request: pytest.FixtureRequest) -> Finished:
+    try:
+        return asyncio.run(one_run(request.param))
+    except BrokerMissing as missing:
+        pytest.skip(str(missing))
 
 
 def edges(graph: dict[str, Any]) -> dict[tuple[str, str], dict[str, Any]]:
@@ -158,27 +164,44 @@ def test_versions_are_told_apart_with_exact_counts(finished):
 
 
 def children(pid: int) -> list[int]:
-    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    """Child processes, whichever thread has started them."""
+    return [
+        int(child)
+        for thread in Path(f"/proc/{pid}/task").iterdir()
+        for child in (thread / "children").read_text().split()
+    ]
+
+
+def broker_or_skip() -> None:
+    try:
+        installed_jars()
+    except BrokerMissing as missing:
+        pytest.skip(str(missing))
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 @pytest.mark.parametrize(
     ("number", "code"), [(signal.SIGINT, 130), (signal.SIGKILL, -signal.SIGKILL)]
 )
-def test_nothing_is_left_behind(number, code):
+@pytest.mark.parametrize(("flags", "others"), [([], 2), (["--kafka"], 5)])
+def test_nothing_is_left_behind(number, code, flags, others):
+    """Others are a gateway and Meshweir, which with Kafka is three processes and a broker."""
+    if flags:
+        broker_or_skip()
     with (
         tempfile.TemporaryDirectory(prefix="mw-") as directory,
         subprocess.Popen(
-            [sys.executable, "-m", "api", "demo"],
+            [sys.executable, "-m", "api", "demo", *flags],
             stdout=subprocess.PIPE,
             text=True,
             cwd=ROOT,
             env={**os.environ, "TMPDIR": directory},
         ) as demo,
     ):
-        assert demo.stdout.readline().startswith("API ")
+        lines = iter(demo.stdout.readline, "")
+        assert any(line.startswith("API ") for line in lines)
         family = children(demo.pid)
-        assert len(family) == len(list(MESH.instances())) + 2
+        assert len(family) == len(list(MESH.instances())) + others
         demo.send_signal(number)
         assert demo.wait(60) == code
         deadline = asyncio.run(_gone(family))

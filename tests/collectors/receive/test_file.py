@@ -17,8 +17,8 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
 )
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
+from collectors.pieces import MESSAGE_BYTES
 from collectors.receive.file import FileReport, Progress, import_files
-from collectors.recordings import MESSAGE_BYTES
 from pipeline.bus.embedded import EmbeddedBus
 from pipeline.decode import jaeger_json, zipkin_json
 from pipeline.errors import InvalidInput

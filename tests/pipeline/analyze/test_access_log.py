@@ -73,6 +73,74 @@ def test_a_diamond_within_one_request_keeps_its_callers_apart():
     }
 
 
+def of_api_gateway(consumer=None, upstream="orders.shop.svc", **more):
+    return {
+        "resource_id": "edge/orders-api",
+        "log_type": 0,
+        "upstream_cluster": upstream,
+        "consumer": consumer,
+        "upstream_duration_ns": 600_000,
+        **more,
+    }
+
+
+@pytest.mark.parametrize("system", ["kong", "aws", "apigee"])
+def test_an_api_gateway_is_known_by_its_system(system):
+    told, graph = edges(log_rows=[of_api_gateway()], system=system)
+    assert told == {
+        ("clients", "edge/orders-api"): {"gateway": 1},
+        ("edge/orders-api", "external:orders.shop.svc"): {"gateway": 1},
+    }
+    kinds = dict(graph.nodes.select("id", "kind").iter_rows())
+    assert kinds["edge/orders-api"] == "gateway"
+    assert graph.edges["mtls_ratio"].to_list() == [None, None]
+
+
+def test_consumers_are_callers_and_persons_are_clients():
+    told, graph = edges(
+        log_rows=[
+            of_api_gateway("mobile", request_id="1"),
+            of_api_gateway("mobile", request_id="2"),
+            of_api_gateway("person-0123456789abcdef", request_id="3"),
+            of_api_gateway(request_id="4"),
+        ],
+        system="kong",
+    )
+    assert told[("consumer:mobile", "edge/orders-api")] == {"gateway": 2}
+    assert told[("clients", "edge/orders-api")] == {"gateway": 2}
+    kinds = dict(graph.nodes.select("id", "kind").iter_rows())
+    assert kinds["consumer:mobile"] == "consumer"
+
+
+def test_each_side_of_a_gateway_has_the_status_it_saw():
+    _, graph = edges(
+        log_rows=[
+            of_api_gateway(upstream_response_status_code=500, http_response_status_code=200),
+            of_api_gateway(http_response_status_code=404, upstream=None, request_id="2"),
+        ],
+        system="kong",
+    )
+    errors = {
+        row["server"]: (row["requests"], row["client_error"], row["server_error"])
+        for row in graph.edges.to_dicts()
+    }
+    assert errors == {
+        "edge/orders-api": (2, 1, 0),
+        "external:orders.shop.svc": (1, 0, 1),
+    }
+
+
+def test_a_gateways_request_joins_the_mesh_behind_it():
+    told, _ = edges(
+        log_rows=[
+            of_api_gateway(upstream="orders", upstream_remote_address="10.0.0.5:8080"),
+            inbound("orders-v1", "10.0.0.5:8080", 1000),
+        ],
+        system="kong",
+    )
+    assert told[("edge/orders-api", "shop/orders-v1")]["gateway"] == 1
+
+
 def test_a_gateways_entry_tells_of_two_calls():
     told, graph = edges(
         log_rows=[

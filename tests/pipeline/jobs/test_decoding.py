@@ -140,3 +140,30 @@ def test_whatever_others_write_is_stored_or_set_aside_and_counted(tmp_path_facto
     assert sum(counts.received_bytes for counts in flows.values()) == sum(
         len(value) for _, value, _ in messages
     )
+
+
+OURS = st.tuples(
+    st.sampled_from(TOPICS),
+    st.binary(max_size=40) | st.sampled_from([traces(2).SerializeToString(), b"{}"]),
+    st.fixed_dictionaries(
+        {"source": st.just("otlp_http"), "records": st.sampled_from(["0", "1", "7", "many"])},
+        optional={"format": st.sampled_from([*DECODERS, "semaphore"])},
+    ),
+)
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.lists(OURS, max_size=6))
+def test_whatever_carries_our_headers_is_read_over_and_never_stops_the_rest(
+    tmp_path_factory, messages
+):
+    here = tmp_path_factory.mktemp("ours")
+    opened = open_store(here / "store")
+    try:
+        good = (OTLP_SPANS, traces(2).SerializeToString(), told(2))
+        flows = ingested(here, opened, *messages, good)
+        positions = opened.positions()
+    finally:
+        opened.close()
+    assert sum(positions.values()) == len(messages) + 1
+    assert Outcome.RECEIVED not in flows[SPANS].outcomes, "their collector counted them"

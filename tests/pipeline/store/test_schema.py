@@ -75,42 +75,38 @@ def test_an_older_store_goes_through_the_steps_it_has_not_seen(
     assert versions[-2:] == [(NEWEST + 1, "count"), (NEWEST + 2, "count on")]
 
 
-def test_what_a_store_of_version_1_was_made_from_is_final(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    part = Partition("otlp_spans", 3)
-    with monkeypatch.context() as before:
-        before.setattr(schema, "MIGRATIONS", schema.MIGRATIONS[:1])
-        store = open_store(tmp_path)
-        store.write({"spans": spans([1])}, expected={}, positions={part: 7})
-        store.close()
-    database = connect(tmp_path, StoreSettings())
+def as_in_version_1(directory: Path) -> None:
+    """Take away what later versions brought."""
+    database = connect(directory, StoreSettings())
     with database.transaction() as session:
         session.run("DROP TABLE slice_offsets")
         session.run("DROP TABLE leases")
         session.run("DELETE FROM counters WHERE name = 'homes'")
+        session.run("DELETE FROM schema_migrations WHERE version > 1")
     database.close()
+
+
+def test_a_store_of_before_the_lease_gets_one(tmp_path: Path) -> None:
+    open_store(tmp_path).close()
+    as_in_version_1(tmp_path)
+    store = open_store(tmp_path)
+    store.replace([], {}, cause=0)
+    assert store.lead() is not None
+    assert store.ask("state").row(0) == (0, 0)
+    store.close()
+
+
+def test_what_a_store_of_version_1_was_made_from_is_final(tmp_path: Path) -> None:
+    part = Partition("otlp_spans", 3)
+    store = open_store(tmp_path)
+    store.write({"spans": spans([1])}, expected={}, positions={part: 7})
+    store.close()
+    as_in_version_1(tmp_path)
     store = open_store(tmp_path)
     assert store.runs([Run(part, 0, 100)]) == [Run(part, 0, 7, FINAL)]
     assert (store.homes_moved(), store.positions()) == (0, {part: 7})
     store.write({"spans": spans([2])}, expected={part: 7}, positions={part: 9})
     assert store.runs([Run(part, 8, 9)]) == [Run(part, 7, 9, 2)]
-    store.close()
-
-
-def test_a_store_of_before_the_lease_gets_one(tmp_path: Path) -> None:
-    open_store(tmp_path).close()
-    database = connect(tmp_path, StoreSettings())
-    with database.transaction() as session:
-        session.run("DROP TABLE leases")
-        session.run("DROP TABLE slice_offsets")
-        session.run("DELETE FROM counters WHERE name = 'homes'")
-        session.run("DELETE FROM schema_migrations WHERE version > 1")
-    database.close()
-    store = open_store(tmp_path)
-    store.replace([], {}, cause=0)
-    assert store.lead() is not None
-    assert store.ask("state").row(0) == (0, 0)
     store.close()
 
 

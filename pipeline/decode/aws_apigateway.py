@@ -1,0 +1,306 @@
+"""Access logs of AWS API Gateway: REST, HTTP and WebSocket APIs, written as JSON.
+
+Nothing in such a record is fixed: the operator writes the keys and puts ``$context`` variables
+behind them. Known here are the names of the variables (with dots, nested, joined, with underscores)
+and those of the console's own formats. Values are text, ``-`` where there is none; latencies and
+``requestTimeEpoch`` are milliseconds. Also read: subscription payloads of CloudWatch Logs and
+Firehose, see ``cloudwatch``. Source: API Gateway developer guide,
+``api-gateway-variables-for-access-logging``.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Final
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipeline.decode import cloudwatch
+from pipeline.decode.gateway_records import (
+    EARLIEST_NS,
+    MILLISECONDS,
+    RATE_LIMITED,
+    REFUSED,
+    UPSTREAM_TIMEOUT,
+    Mask,
+    cells_of,
+    decoded,
+    first_time,
+    int64,
+    iso_times,
+    joined_flags,
+    mask_of,
+    members,
+    resources_of,
+    unix_nanoseconds,
+)
+from pipeline.decode.kernel import Ints
+from pipeline.decode.lines import LineFormat
+from pipeline.decode.pseudonyms import hashed
+from pipeline.decode.record_cells import Cells
+from pipeline.decode.record_plan import Path, Records
+from pipeline.decode.trace_ids import trace_ids
+from pipeline.model.decoded import Decoded
+from pipeline.model.topology import PERSON
+
+_WORD: Final = re.compile(r"[A-Z]?[a-z0-9]+|[A-Z]+(?![a-z])")
+
+
+def spelled(*names: str) -> list[Path]:
+    """Every way in which variables are written as keys, dots as nesting among them."""
+    found: dict[Path, None] = {}
+    for name in names:
+        *holders, last = name.split(".")
+        words = [word.lower() for part in name.split(".") for word in _WORD.findall(part)]
+        for separator in ("", "_", "-", "."):
+            found[(separator.join(words),)] = None
+        found[(name.lower(),)] = None
+        found[(f"context.{name.lower()}",)] = None
+        if holders:
+            found[(*(holder.lower() for holder in holders), last.lower())] = None
+    return list(found)
+
+
+RECORDS: Final = Records(
+    cells={
+        "epoch": spelled("requestTimeEpoch", "timeEpoch"),
+        "time": spelled("requestTime", "time", "timestamp"),
+        "refused": [(REFUSED,)],
+        "logged_at": [("cloudwatch.timestamp",)],
+        "log_group": [("cloudwatch.log_group",)],
+        "log_stream": [("cloudwatch.log_stream",)],
+        "owner": [("cloudwatch.owner",)],
+        "extended_id": spelled("extendedRequestId"),
+        "request_id": spelled("requestId"),
+        "account": spelled("accountId"),
+        "api": spelled("apiId"),
+        "stage": spelled("stage"),
+        "domain": spelled("domainName"),
+        "method": spelled("httpMethod", "method"),
+        "resource_path": spelled("resourcePath"),
+        "route_key": spelled("routeKey"),
+        "path": spelled("path"),
+        "protocol": spelled("protocol"),
+        "status": spelled("status"),
+        "response_length": spelled("responseLength"),
+        "data_processed": spelled("dataProcessed"),
+        "latency": spelled("responseLatency"),
+        "integration_latency": spelled("integration.latency", "integrationLatency"),
+        "integration_status": spelled("integration.status", "integrationStatus"),
+        "service_status": spelled("integration.integrationStatus", "lambdaStatus"),
+        "integration_error": spelled("integration.error", "integrationErrorMessage"),
+        "integration_id": spelled("integration.requestId", "awsEndpointRequestId"),
+        "upstream": spelled("upstream", "backend", "integrationTarget", "integration.target"),
+        "error_type": spelled("error.responseType", "errorType", "errorResponseType"),
+        "error_message": spelled("error.message", "error.messageString", "errorMessage"),
+        "api_key_id": spelled("identity.apiKeyId", "apiKeyId"),
+        "principal": spelled("authorizer.principalId", "principalId", "user", "identity.user"),
+        "subject": [
+            *spelled("authorizer.claims.sub", "claims.sub", "sub"),
+            ("authorizer", "claims", "sub"),
+            ("authorizer", "jwt", "claims", "sub"),
+        ],
+        "user_arn": spelled("identity.userArn", "userArn", "caller", "identity.caller"),
+        "source_ip": spelled("identity.sourceIp", "sourceIp", "ip"),
+        "user_agent": spelled("identity.userAgent", "userAgent"),
+        "subject_dn": spelled("identity.clientCert.subjectDN", "clientCertSubjectDN"),
+        "waf": spelled("wafResponseCode", "waf"),
+        "xray": spelled("xrayTraceId", "xAmznTraceId"),
+        "traceparent": spelled("traceparent"),
+        "connection_id": spelled("connectionId"),
+        "event_type": spelled("eventType"),
+        "canary": spelled("isCanaryRequest"),
+        "deployment": spelled("deploymentId"),
+    },
+    counts={},
+    needed=("epoch", "time", "logged_at", "refused"),
+)
+
+ATTRIBUTES: Final = {
+    "request_id": "aws.request_id",
+    "integration_id": "aws.integration.request_id",
+    "service_status": "aws.integration.service_status",
+    "integration_error": "aws.integration.error",
+    "error_message": "error.message",
+    "data_processed": "aws.apigateway.data_processed",
+    "waf": "aws.waf.response_code",
+    "connection_id": "aws.apigateway.connection_id",
+    "event_type": "aws.apigateway.event_type",
+    "canary": "aws.apigateway.canary",
+    "deployment": "aws.apigateway.deployment_id",
+    "subject_dn": "tls.client.subject",
+    "log_stream": "aws.log.stream.name",
+}
+
+DEFAULT_STAGE: Final = "$default"
+_LIMITED: Final = ("THROTTLED", "QUOTA_EXCEEDED")
+_TIMED_OUT: Final = "INTEGRATION_TIMEOUT"
+_CLF_TIME: Final = r"^(\d{2})/([A-Z][a-z]{2})/(\d{4}):(\d{1,2}:\d{2}:\d{2}) ?([+-]\d{4})$"
+_MONTHS: Final = {
+    "Jan": "01", "Feb": "02", "Mar": "03", "Apr": "04", "May": "05", "Jun": "06",
+    "Jul": "07", "Aug": "08", "Sep": "09", "Oct": "10", "Nov": "11", "Dec": "12",
+}  # fmt: skip
+_ROUTE_KEY: Final = r"^(?:[A-Z]+ )?(.+)$"
+_ROUTE_METHOD: Final = r"^([A-Z]+) "
+_IDS: Final = r"/(?:\d[^/]*|[0-9a-fA-F]{8,}[^/]*|[^/]{24,}|[^/]*[@=+:%][^/]*)"
+"""Segments of a path that look like ids of something or somebody."""
+
+
+def decode(messages: Sequence[bytes]) -> Decoded:
+    """Decode access logs of API Gateway, bare or as CloudWatch Logs and Firehose deliver them."""
+    lines = [opened(message) for message in messages]
+    cells = cells_of(lines, RECORDS)
+    start = _start(cells)
+    errors = cells.texts("error_type")
+    columns = {
+        **_request(cells),
+        **trace_ids([cells.texts("traceparent"), cells.texts("xray")]),
+        "duration_ns": int64(cells.numbers("latency", scale=MILLISECONDS)),
+        "upstream_duration_ns": int64(cells.numbers("integration_latency", scale=MILLISECONDS)),
+        "upstream_response_status_code": cells.column("integration_status", pa.uint16()),
+        "upstream_cluster": cells.texts("upstream"),
+        "response_code_details": errors,
+        "response_flags": joined_flags(
+            (mask_of(pc.is_in(errors, pa.array(_LIMITED))), RATE_LIMITED),
+            (mask_of(pc.equal(errors, _TIMED_OUT)), UPSTREAM_TIMEOUT),
+        ),
+        "consumer": _consumer(cells),
+        "downstream_remote_address": hashed(cells.texts("source_ip")),
+        "attributes": cells.attributes(ATTRIBUTES),
+    }
+    unknown = ~(cells.told("request_id") | cells.told("extended_id"))
+    found = decoded(cells, columns, start, _gateways(cells), [(unknown, "no request id")])
+    told = [
+        refusal
+        if lines[refusal.message] is messages[refusal.message]
+        else replace(refusal, offset=None)
+        for refusal in found.refused
+    ]
+    return Decoded(found.batches, tuple(told))
+
+
+def _start(cells: Cells) -> tuple[Ints, Mask]:
+    """When requests began: to the millisecond where that is told, else to the second."""
+    moment, told = cells.numbers("epoch", scale=MILLISECONDS)
+    epoch = moment, told & (moment >= EARLIEST_NS)
+    if epoch[1].all():
+        return epoch
+    written = cells.texts("time")
+    logged = cells.numbers("logged_at", scale=MILLISECONDS)
+    return first_time(epoch, clf_times(written), iso_times(written), logged)
+
+
+def opened(message: bytes) -> bytes:
+    """A message as log lines: without what CloudWatch Logs and Firehose wrap around them."""
+    return cloudwatch.unwrap(message) if cloudwatch.is_wrapped(message) else message
+
+
+def fits(line: bytes) -> bool:
+    """Whether a line looks like an access log of API Gateway, or a payload of CloudWatch Logs."""
+    told = members(line)
+    if "awslogs" in told or {"messagetype", "logevents"} <= told.keys():
+        return True
+    if _carries(told.get("records")):
+        return True
+    return bool(told.keys() & _IDS_TOLD) and len(told.keys() & _TYPICAL) >= 2
+
+
+def _carries(records: object) -> bool:
+    """Whether records are those of Firehose or Kinesis."""
+    first = records[0] if isinstance(records, list) and records else None
+    return isinstance(first, dict) and ("data" in first or "kinesis" in first)
+
+
+_IDS_TOLD: Final = frozenset(path[0] for path in spelled("requestId", "extendedRequestId"))
+_TYPICAL: Final = frozenset(
+    path[0]
+    for path in spelled(
+        "requestTime", "requestTimeEpoch", "routeKey", "resourcePath", "apiId", "stage",
+        "httpMethod", "responseLength", "integrationLatency", "integration", "identity",
+    )
+    if len(path) == 1
+)  # fmt: skip
+
+LINES: Final = LineFormat(fits, json=True, opened=opened)
+
+
+def clf_times(text: pa.Array) -> tuple[Ints, Mask]:
+    """Times as in Apache's logs (``12/Mar/2020:19:03:58 +0000``), the space left out or not."""
+    series = pl.Series("time", pl.from_arrow(text), pl.String)
+    if series.null_count() == len(series):
+        return np.zeros(len(series), np.int64), np.zeros(len(series), np.bool_)
+    parts = series.str.extract_groups(_CLF_TIME).struct.unnest()
+    local = parts.select(
+        pl.format(
+            "{}-{}-{}T{}",
+            pl.col("3"),
+            pl.col("2").replace_strict(_MONTHS, default=None, return_dtype=pl.String),
+            pl.col("1"),
+            pl.col("4").str.zfill(8),
+        )
+        .str.to_datetime("%Y-%m-%dT%H:%M:%S", time_unit="ns", strict=False)
+        .alias("local")
+    )["local"]
+    return unix_nanoseconds(local, parts["5"])
+
+
+def _request(cells: Cells) -> dict[str, pa.Array]:
+    key = pl.Series("key", pl.from_arrow(cells.texts("route_key")), pl.String)
+    method = pc.coalesce(
+        cells.texts("method"), key.str.extract(_ROUTE_METHOD).to_arrow().cast(pa.string())
+    )
+    route = pc.coalesce(
+        cells.texts("resource_path"), key.str.extract(_ROUTE_KEY).to_arrow().cast(pa.string())
+    )
+    return {
+        "log_name": cells.texts("log_group"),
+        "protocol": pa.array(["http"]).take(pa.array(np.zeros(len(cells), np.int64))),
+        "protocol_version": cells.texts("protocol"),
+        "request_id": cells.first("extended_id", "request_id"),
+        "stream_id": cells.first("extended_id", "request_id"),
+        "http_request_method": method,
+        "authority": cells.texts("domain"),
+        "url_path": without_ids(cells.paths("path")),
+        "route_name": route,
+        "http_response_status_code": cells.column("status", pa.uint16()),
+        "response_bytes": cells.column("response_length", pa.int64()),
+        "user_agent": cells.texts("user_agent"),
+    }
+
+
+def without_ids(paths: pa.Array) -> pa.Array:
+    """Paths with ``{id}`` for segments that look like ids: they may name persons and things."""
+    if paths.null_count == len(paths):
+        return paths
+    encoded = paths.dictionary_encode()
+    names = pl.Series("path", pl.from_arrow(encoded.dictionary), pl.String)
+    clean = names.str.replace_all(_IDS, "/{id}").to_arrow().cast(pa.string())
+    return clean.take(encoded.indices)
+
+
+def _consumer(cells: Cells) -> pa.Array:
+    """The id of the API key, else a hash of who was authenticated."""
+    person = cells.first("subject", "principal", "user_arn")
+    return pc.coalesce(cells.texts("api_key_id"), hashed(person, PERSON))
+
+
+def _gateways(cells: Cells) -> tuple[pa.Array, pa.Table]:
+    keys = [cells.texts(name) for name in ("api", "stage", "account", "owner", "log_group")]
+    return resources_of(keys, _gateway)
+
+
+def _gateway(told: Sequence[str]) -> dict[str, str | None]:
+    api, stage, account, owner, group = told
+    return {
+        "service_namespace": stage if stage != DEFAULT_STAGE else None,
+        "service_name": api or group.removesuffix("/Canary") or "aws-api-gateway",
+        "system": "aws",
+        "cloud.provider": "aws",
+        "cloud.account.id": account or owner,
+        "aws.apigateway.api_id": api,
+        "aws.apigateway.stage": stage,
+        "aws.log.group.name": group,
+    }

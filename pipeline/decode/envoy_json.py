@@ -1,0 +1,72 @@
+"""Envoy's access log as JSON, one object on each line: Istio's, Consul's, Envoy Gateway's, others'.
+
+There is no format that Envoy prescribes, only operators; members are known by the names that Istio
+and Consul give them, by header names (Envoy Gateway), in any letter case, with ``-`` or ``_``.
+Numbers may be strings, and what is not told may be missing, null, ``""`` or ``"-"``.
+"""
+
+from collections.abc import Sequence
+from typing import Final
+
+import numpy as np
+
+from pipeline.decode.access_log_rows import Told
+from pipeline.decode.columns import times
+from pipeline.decode.envoy_lines import ATTRIBUTES, NUMBERS, TEXTS, decoded
+from pipeline.decode.envoy_words import HEADERS_WITH_QUERY
+from pipeline.decode.flat_json import REASONS, FlatJson
+from pipeline.decode.json_lines import has_keys
+from pipeline.decode.lines import LineFormat, lines_of
+from pipeline.decode.text_values import of_texts, rfc3339
+from pipeline.model.decoded import Decoded
+
+LINES: Final = LineFormat(has_keys("start_time", "response_code"), json=True)
+
+BAD_TIME: Final = "start_time is not an RFC 3339 time"
+
+_HEADERS: Final = {
+    "method": (":method",),
+    "path": (":path", "x-envoy-origin-path", "x-envoy-original-path"),
+    "authority": (":authority", "host"),
+    "user_agent": ("user-agent",),
+    "request_id": ("x-request-id",),
+    "x_forwarded_for": ("x-forwarded-for",),
+    "upstream_service_time": ("x-envoy-upstream-service-time",),
+    "grpc_status": ("grpc-status", "grpc_status_number"),
+    "content_type": ("content-type",),
+}
+"""What fields are called where somebody named them after headers."""
+
+_CANONICAL: Final = {
+    spelling.lstrip(":").replace("-", "_"): name
+    for name, spellings in _HEADERS.items()
+    for spelling in spellings
+}
+
+
+def canonical(name: str) -> str:
+    """The name of a member as Istio writes it: ``:authority`` and ``User-Agent`` are others."""
+    plain = name.lower().lstrip(":").replace("-", "_")
+    return _CANONICAL.get(plain, plain)
+
+
+FORMAT: Final = FlatJson(
+    ("start_time", *TEXTS),
+    NUMBERS,
+    ATTRIBUTES,
+    _HEADERS,
+    canonical,
+    frozenset(name.lstrip(":").replace("-", "_") for name in HEADERS_WITH_QUERY),
+)
+
+
+def decode(messages: Sequence[bytes]) -> Decoded:
+    """Decode lines of JSON into rows of ``access_logs``."""
+    lines = lines_of(messages)
+    if not len(lines):
+        return Decoded()
+    read = FORMAT.read(lines)
+    began = rfc3339(*of_texts(read.fields["start_time"]))
+    bad = np.where((read.bad == 0) & ~began.good, len(REASONS), read.bad)
+    refused = lines.refusals((*REASONS, BAD_TIME), bad)
+    return decoded(Told(times(began.values), read.fields, read.attributes, bad, refused))

@@ -1,0 +1,1 @@
+"""Faults at random: processes killed and stopped while telemetry flows, then the books compared."""
