@@ -13,7 +13,9 @@ LOOK_SECONDS: Final = 0.5
 
 
 async def settle(store: Store, *, patience: float) -> bool:
-    """Recompute what is stale, or wait until the process that holds the lease has done so.
+    """Recompute what is stale now, or wait until the process that holds the lease has done so.
+
+    What becomes stale meanwhile, because others go on writing, is not waited for.
 
     Args:
         store: may be shared with others.
@@ -23,11 +25,12 @@ async def settle(store: Store, *, patience: float) -> bool:
         False when others were not done in time: they go on by themselves.
     """
     until = time.monotonic() + patience
+    mark = await asyncio.to_thread(_last_number, store)
     job = MinutesJob(store)
     while True:
         try:
             await job.settle()
-            if not await asyncio.to_thread(_stale, store):
+            if not await asyncio.to_thread(_stale, store, mark):
                 return True
         except Transient as problem:
             await asyncio.sleep(problem.retry_after)
@@ -37,5 +40,12 @@ async def settle(store: Store, *, patience: float) -> bool:
             await asyncio.sleep(LOOK_SECONDS)
 
 
-def _stale(store: Store) -> bool:
-    return bool(store.unnoticed()) or not store.dirty().is_empty()
+def _last_number(store: Store) -> int:
+    """The highest number given to a slice or a rewrite."""
+    return int(store.ask("state")["slices"][0])
+
+
+def _stale(store: Store, mark: int) -> bool:
+    """Whether something is stale for a cause up to a number."""
+    unnoticed, causes = store.unnoticed(), store.dirty()["cause"]
+    return any(number <= mark for number in unnoticed) or bool((causes <= mark).any())
