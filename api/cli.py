@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final, NoReturn
 
-from api.commands import demo, graph, imports, processes
+from api.commands import demo, graph, imports, processes, quarantine, replay
 from api.commands.command import FAILED, INTERRUPTED, WRONG_USAGE, Command, Parser
 from api.settings import Settings, load, misspelt
 from api.version import program_version
@@ -23,9 +23,19 @@ log = logging.getLogger("meshweir")
 
 COMMANDS: Final[dict[str, Command]] = {
     command.name: command
-    for command in (*processes.COMMANDS, imports.COMMAND, graph.COMMAND, demo.COMMAND)
+    for command in (
+        *processes.COMMANDS,
+        imports.COMMAND,
+        replay.COMMAND,
+        quarantine.COMMAND,
+        graph.COMMAND,
+        demo.COMMAND,
+    )
 }
 """Every command, in the order of ``--help``."""
+
+TIMES: Final = frozenset({"--start", "--end", "--from", "--to"})
+"""Options whose value is a time, which may begin with a minus."""
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
@@ -68,7 +78,7 @@ def _with_times(arguments: Sequence[str]) -> Iterator[str]:
     """Write ``--start -1h`` as ``--start=-1h``: argparse would take ``-1h`` for a flag."""
     words = iter(arguments)
     for word in words:
-        if word not in {"--start", "--end"}:
+        if word not in TIMES:
             yield word
         elif (time := next(words, None)) is not None and re.match(r"-\d", time):
             yield f"{word}={time}"

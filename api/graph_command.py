@@ -1,30 +1,19 @@
 """``meshweir graph``: the graph of a data directory, or of a running Meshweir."""
 
-import json
 import sys
-import urllib.error
-import urllib.parse
-import urllib.request
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Final
 
 import orjson
 from rich.console import Console
 
 from api import graph, graph_text
 from api.parameters import DEFAULT_WINDOW
-from api.running import answering_at
 from api.settings import Settings
-from api.stores import is_shared
+from api.sources import client, opened
 from api.times import Window, format_time, parse_time, parse_window, whole_minutes
-from pipeline.errors import InvalidInput, MeshweirError, StoreBusy
+from pipeline.errors import InvalidInput
 from pipeline.model.topology import GroupBy
-from pipeline.store import open_store
-
-TIMEOUT_SECONDS: Final = 60.0
-LARGEST_ANSWER: Final = 1024 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,24 +67,11 @@ def from_data(settings: Settings, asked: Asked) -> bytes:
         StoreBusy: a running Meshweir holds its DuckDB file; says where that answers. Several
             processes may read DuckLake.
     """
-    if not settings.data.is_dir():
-        raise MeshweirError(
-            f"there is no data directory {settings.data}; name one with --data, or a running "
-            "Meshweir with --url"
-        )
-    try:
-        store = open_store(settings.data, settings.store, read_only=is_shared(settings))
-    except StoreBusy as problem:
-        url = answering_at(settings.data)
-        where = f"; ask it: meshweir graph --url {url}" if url else ""
-        raise StoreBusy(f"{problem}{where}") from problem
-    try:
+    with opened(settings, "graph") as store:
         query = graph.GraphQuery(
             asked.window(graph.extent(store)), asked.group_by, asked.focus, asked.depth
         )
         return graph.answer(store, query, now=asked.now).json()
-    finally:
-        store.close()
 
 
 def from_url(url: str, token: str | None, asked: Asked) -> bytes:
@@ -104,7 +80,7 @@ def from_url(url: str, token: str | None, asked: Asked) -> bytes:
     Raises:
         MeshweirError: it does not answer, or refuses.
     """
-    get = _client(url, token)
+    get = client(url, token)
     stored = orjson.loads(get("/v1/ingest", {}))["stored"]
     extent = stored and Window(*(datetime.fromisoformat(stored[end]) for end in ("start", "end")))
     window = asked.window(extent)
@@ -116,40 +92,6 @@ def from_url(url: str, token: str | None, asked: Asked) -> bytes:
     if asked.focus is not None:
         parameters |= {"focus": asked.focus, "depth": str(asked.depth)}
     return get("/v1/graph", parameters)
-
-
-def _client(url: str, token: str | None) -> Callable[[str, Mapping[str, str]], bytes]:
-    parts = urllib.parse.urlsplit(url)
-    if parts.scheme not in {"http", "https"} or not parts.netloc:
-        raise InvalidInput("--url", found=url, allowed="http://HOST:PORT or https://HOST:PORT")
-    headers = {} if token is None else {"Authorization": f"Bearer {token}"}
-
-    def get(path: str, parameters: Mapping[str, str]) -> bytes:
-        query = urllib.parse.urlencode(parameters)
-        request = urllib.request.Request(  # noqa: S310 - the scheme was checked
-            f"{url.rstrip('/')}{path}{'?' if query else ''}{query}", headers=headers
-        )
-        try:
-            with urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS) as answer:  # noqa: S310 - likewise
-                body: bytes = answer.read(LARGEST_ANSWER)
-        except urllib.error.HTTPError as refusal:
-            raise MeshweirError(f"{url} answers {refusal.code}: {_detail(refusal)}") from refusal
-        except (urllib.error.URLError, OSError) as problem:
-            reason = getattr(problem, "reason", problem)
-            raise MeshweirError(
-                f"{url} does not answer ({reason}); is meshweir up running there?"
-            ) from problem
-        return body
-
-    return get
-
-
-def _detail(refusal: urllib.error.HTTPError) -> str:
-    try:
-        told: Any = json.loads(refusal.read(65_536))
-    except (OSError, ValueError):
-        return refusal.reason
-    return str(told.get("detail", refusal.reason)) if isinstance(told, dict) else refusal.reason
 
 
 def show(body: bytes, form: str) -> None:

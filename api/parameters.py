@@ -94,6 +94,25 @@ class PagingParameters(BaseModel):
         return Cursor(query) if self.cursor is None else read_cursor(self.cursor, query=query)
 
 
+class QuarantineParameters(PagingParameters):
+    """A page of what was set aside."""
+
+    reason: Annotated[str, Field(min_length=1, max_length=LONGEST_ID)] | None = Field(
+        default=None,
+        description="Only what was set aside for this reason.",
+        examples=["unknown format"],
+    )
+    id: Annotated[str, Field(min_length=1, max_length=LONGEST_ID)] | None = Field(
+        default=None,
+        description="Only this entry, or all entries of this message.",
+        examples=["otlp_spans/0/42"],
+    )
+    payload: bool = Field(
+        default=False,
+        description="Whether items carry what was received; a page then has 100 items at most.",
+    )
+
+
 class PageParameters(PagingParameters, WindowParameters):
     """A page of a list of a window."""
 

@@ -320,3 +320,31 @@ class Ingest(Page):
     stored: Stored | None = Field(
         description="Null when there is no call in the store, and where the process has no store."
     )
+
+
+class QuarantineEntry(Answer):
+    """One message, or one record of a message, that could not be decoded."""
+
+    id: str = Field(
+        description="topic/partition/offset, and a number where a message has several entries.",
+        examples=["otlp_spans/0/42"],
+    )
+    received_at: Time | None
+    topic: str = Field(examples=["otlp_spans"])
+    partition: Count
+    offset: Count = Field(description="Where the message stands in its partition.", examples=[42])
+    format: str | None = Field(description="What it claimed to be.", examples=["otlp_traces"])
+    source: str | None = Field(description="Who took it; null when no collector of ours did.")
+    reason: str = Field(examples=["trace id is not 16 bytes"])
+    byte_offset: Count | None = Field(description="First byte that could not be accepted.")
+    records: Count = Field(description="How many records it stands for.", examples=[1])
+    payload: str | None = Field(
+        description="What was received, in base64, cut at 64 KiB, where it was asked for; null for "
+        "single records, whose message is on the bus."
+    )
+
+
+class Quarantine(Page):
+    """What was set aside."""
+
+    items: list[QuarantineEntry]

@@ -1,5 +1,6 @@
 """What can be set, called or run is documented, or this fails."""
 
+import argparse
 import re
 from pathlib import Path
 
@@ -47,7 +48,14 @@ def test_every_command_is_documented(command):
 def test_every_option_that_is_no_setting_is_documented():
     text = (DOCS / "cli.md").read_text() + (DOCS / "settings.md").read_text()
     _, commands = _parsers()
-    for name, parser in commands.items():
+    nested = [
+        (f"{name} {action}", parser)
+        for name, command in commands.items()
+        for place in command._actions
+        if isinstance(place, argparse._SubParsersAction)
+        for action, parser in place.choices.items()
+    ]
+    for name, parser in [*commands.items(), *nested]:
         for option in parser._option_string_actions:
             if option.startswith("--") and option != "--help":
                 assert f"`{option}" in text, f"meshweir {name} {option}"

@@ -4,7 +4,7 @@ from typing import Final
 
 from fastapi import APIRouter
 
-from api.routes import edges, graph, health, ingest, recommendations, services, traces
+from api.routes import edges, graph, health, ingest, quarantine, recommendations, services, traces
 
 ROUTERS: Final[tuple[APIRouter, ...]] = (
     health.router,
@@ -14,6 +14,7 @@ ROUTERS: Final[tuple[APIRouter, ...]] = (
     traces.router,
     recommendations.router,
     ingest.router,
+    quarantine.router,
 )
 """All routes, in the order of the documentation."""
 

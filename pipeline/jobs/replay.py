@@ -13,12 +13,14 @@ from functools import partial
 from typing import Final, NamedTuple, TypeVar
 
 from pipeline.bus.port import Bus
+from pipeline.decode.door import MaskedKeys
 from pipeline.errors import InvalidInput, Transient
 from pipeline.jobs.decoding import decode_messages, quarantine_rows
 from pipeline.jobs.services import ServiceLimit
 from pipeline.jobs.settings import IngestSettings
 from pipeline.model.messages import Message, Offsets, Positions
 from pipeline.model.runs import FINAL, NEVER, Run, divided
+from pipeline.model.secret_keys import SECRET_KEYS
 from pipeline.model.tables import QUARANTINE
 from pipeline.store.port import Rewritten, Store
 
@@ -136,6 +138,7 @@ class Replay:
         bus: where messages are kept.
         store: what they were ingested into, or a part of.
         settings: how much goes into the store at once, and how many services there may be.
+        masked_keys: attribute keys whose values are masked in messages of other writers.
         on_progress: told after every transaction; called on the event loop.
     """
 
@@ -145,12 +148,14 @@ class Replay:
         store: Store,
         settings: IngestSettings | None = None,
         *,
+        masked_keys: Iterable[str] = SECRET_KEYS,
         on_progress: OnProgress | None = None,
     ) -> None:
         self._bus = bus
         self._store = store
         self._settings = settings or IngestSettings()
         self._services = ServiceLimit(self._settings.max_services)
+        self._masked = MaskedKeys(masked_keys)
         self._on_progress = on_progress or (lambda _done, _total: None)
         self._done = 0
         self._total = 0
@@ -252,7 +257,7 @@ class Replay:
         report.add(len(messages), done, new=True)
 
     def _rewrite(self, runs: Sequence[Run], messages: Sequence[Message]) -> Rewritten:
-        decoded = decode_messages(messages)
+        decoded = decode_messages(messages, self._masked)
         batches, _ = self._services.apply(decoded.batches)
         if decoded.refused:
             batches[QUARANTINE.name] = quarantine_rows(decoded.refused)

@@ -18,6 +18,7 @@ PATHS = (
     "/v1/traces/{trace_id}",
     "/v1/recommendations",
     "/v1/ingest",
+    "/v1/quarantine",
 )
 
 

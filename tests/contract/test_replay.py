@@ -2,18 +2,21 @@
 
 import asyncio
 import random
+import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from pathlib import Path
 
+import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 from polars.testing import assert_frame_equal
 
 from pipeline.bus.embedded import EmbeddedBus
-from pipeline.bus.settings import EmbeddedBusSettings
+from pipeline.bus.kafka import KafkaBus
+from pipeline.bus.settings import EmbeddedBusSettings, KafkaSettings
 from pipeline.decode import DECODERS
 from pipeline.errors import Transient
 from pipeline.jobs import decoding
@@ -24,6 +27,7 @@ from pipeline.model.decoded import Decoded, Refusal
 from pipeline.model.ledger import Ledger
 from pipeline.model.messages import Partition
 from pipeline.model.runs import Run
+from pipeline.model.topics import OTLP_SPANS
 from pipeline.store import Backend, StoreSettings, open_store
 from pipeline.store.duck import DuckStore
 from tests.contract.stores import must_be_installed
@@ -291,4 +295,39 @@ def test_slices_the_bus_does_not_keep_whole_are_left_and_told(
         mine = [run for run in store.runs([wanted]) if run.partition == part]
         assert {run.slice for run in mine if run.first < oldest} <= left
         assert report.slices == len({run.slice for run in mine} - left - {None}) > 0
+        assert_same(store, before, by_slice=True)
+
+
+def test_replaying_from_a_real_kafka_changes_nothing(
+    opened: Opener, kafka: tuple[str, ...]
+) -> None:
+    """Three partitions, batches as the broker gives them, and no consumer group."""
+    topic = f"replay-{uuid.uuid4().hex[:8]}"
+    settings = KafkaSettings(bootstrap_servers=kafka, partitions=3)
+    chance = random.Random(13)
+
+    async def run(store: DuckStore) -> tuple[Report, Report, dict[str, pl.DataFrame]]:
+        bus = KafkaBus(settings, topics=[topic])
+        await bus.start()
+        try:
+            ingest = IngestJob(bus, store, Ledger())
+            sent = [one for one in messages(chance, traces_sent=8) if one[0] == OTLP_SPANS]
+            for number, (_, value, headers) in enumerate(sent):
+                await bus.publish(topic, value, headers | {"format": "otlp_traces"})
+                if number % 4 == 3 or number == len(sent) - 1:
+                    while sum(store.positions().values()) <= number:
+                        await ingest.run()
+            await MinutesJob(store).settle()
+            before = held(store)
+            reports = [await Replay(bus, store).between(0, END_NS) for _ in range(2)]
+            await MinutesJob(store).settle()
+            assert reports[0].messages == len(sent)
+            return reports[0], reports[1], before
+        finally:
+            await bus.stop()
+
+    with opened("store") as store:
+        first, second, before = asyncio.run(run(store))
+        assert first.skipped == second.skipped == []
+        assert first.slices == second.slices > 2
         assert_same(store, before, by_slice=True)

@@ -13,7 +13,8 @@ INTRODUCTION = """\
 Written from `pipeline/model/tables.py`; `make golden` rewrites this page. Raw and derived tables
 also have the column `slice`, the number of the store commit that wrote the row. Promoted columns
 carry the names of OpenTelemetry's semantic conventions with `_` for `.`; whatever is not promoted
-stays in `attributes`. Times are UTC. Any column may be null, which means not known.
+stays in `attributes`. Times are UTC. Any column may be null, which means not known. A replay puts
+other rows in the place of a slice's, under the same number (`docs/replay.md`).
 
 The view `requests` shows every span of kind server, client, producer or consumer and every access
 log entry of a whole request as one request seen by one reporter.
