@@ -1,6 +1,6 @@
 """How fast a second process answers from a DuckLake while a first writes, recomputes and compacts.
 
-Run ``python -m tests.benchmarks.lake [sqlite|postgres] [SECONDS] [SPANS A SLICE]``. The first process
+Run ``python -m tests.benchmarks.lake [sqlite|postgres] [SECONDS] [SPANS A SLICE]``. The first
 writes a slice a second, as the ingest job does, and runs the jobs of the analysis; the second asks
 what the API asks, and nothing else, at the pace of a few open dashboards.
 """
