@@ -17,6 +17,9 @@ PROGRAMS = Path("/usr/lib/postgresql")
 QUICK = ("-c", "fsync=off", "-c", "listen_addresses=")
 """A test's server need not survive the machine; it listens on its socket alone."""
 
+GUARDED = "guarded"
+"""A user who needs a password; all others are trusted."""
+
 _names = itertools.count()
 
 
@@ -61,6 +64,8 @@ def running(options: tuple[str, ...] = QUICK) -> Iterator[Postgres]:
     cluster = home / "cluster"
     try:
         _run([programs / "initdb", "-D", cluster, "-A", "trust", "-N", "-E", "UTF8"])
+        rules = f"local all {GUARDED} scram-sha-256\nlocal all all trust\n"
+        (cluster / "pg_hba.conf").write_text(rules)
         words = " ".join(["-k", str(home), *options])
         start = ["-l", home / "log", "-w", "-t", "60", "-o", words, "start"]
         _run([programs / "pg_ctl", "-D", cluster, *start])

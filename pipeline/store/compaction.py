@@ -13,6 +13,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
+from pathlib import Path
 from typing import Final, NamedTuple
 
 from pipeline.model.tables import DERIVED, INTERNED, QUARANTINE, RAW
@@ -78,8 +79,9 @@ class Call(NamedTuple):
 class Upkeep:
     """Compacts one DuckLake; remembers when it last looked for what may be deleted."""
 
-    def __init__(self, database: Database, settings: StoreSettings) -> None:
+    def __init__(self, database: Database, rows: Path, settings: StoreSettings) -> None:
         self._database = database
+        self._rows = rows
         self._settings = settings
         self._expired_at = -EXPIRY_SECONDS
         self._searched_at = time.monotonic()
@@ -94,7 +96,7 @@ class Upkeep:
             before = now - round(self._settings.snapshot_age_seconds * SECOND)
             self._commit(partial(_expire, before))
             self._commit(_forget_inlined)
-            self._commit(partial(_delete_files, before))
+            self._commit(partial(_delete_replaced, self._rows, before))
         if time.monotonic() - self._searched_at >= ORPHAN_SECONDS:
             self._searched_at = time.monotonic()
             age = round(self._settings.orphan_age_seconds * SECOND)
@@ -182,28 +184,51 @@ LEFT JOIN {METADATA}.ducklake_delete_file d
 WHERE f.end_snapshot IS NULL
 """  # noqa: S608
 
-_OLDER: Final = "older_than => make_timestamp($before::BIGINT)::TIMESTAMPTZ"
+_OLDER: Final = "to_timestamp($before::BIGINT / 1e9)"
+
+_EXPIRED: Final = f"""
+SELECT snapshot_id FROM {METADATA}.ducklake_snapshot
+WHERE snapshot_time::TIMESTAMPTZ < {_OLDER}
+  AND snapshot_id < (SELECT max(snapshot_id) FROM {METADATA}.ducklake_snapshot)
+"""  # noqa: S608
+
+_REPLACED: Final = f"""
+SELECT data_file_id, path FROM {METADATA}.ducklake_files_scheduled_for_deletion
+WHERE schedule_start::TIMESTAMPTZ < {_OLDER}
+"""  # noqa: S608
 
 
 def _expire(before: int, session: Session) -> int:
-    """Forget the snapshots of a time that no question looks at any more."""
-    return _count(session, f"ducklake_expire_snapshots($lake, {_OLDER})", before)
+    """Forget the snapshots of a time that no question looks at any more.
+
+    They are named one by one. Given an age, DuckLake 1.0 with a SQLite catalog compares times as
+    texts of two forms, and forgets and deletes everything of the same day.
+    """
+    old = [number for (number,) in session.rows(_EXPIRED, {"before": before})]
+    if old:
+        # the call works row by row: only a query that takes all rows makes it finish
+        call = "SELECT count(*) FROM ducklake_expire_snapshots($lake, versions => $old::UBIGINT[])"
+        session.rows(call, {"lake": CATALOG, "old": old})
+    return len(old)
 
 
-def _delete_files(before: int, session: Session) -> int:
-    """Delete files that were replaced, or belonged to forgotten snapshots."""
-    return _count(session, f"ducklake_cleanup_old_files($lake, {_OLDER})", before)
+def _delete_replaced(rows: Path, before: int, session: Session) -> int:
+    """Delete files that were merged away before a time, or belonged to forgotten snapshots."""
+    files = session.rows(_REPLACED, {"before": before})
+    for _, path in files:
+        (rows / path).unlink(missing_ok=True)
+    session.run(
+        f"DELETE FROM {METADATA}.ducklake_files_scheduled_for_deletion"  # noqa: S608
+        " WHERE data_file_id IN (SELECT unnest($gone::BIGINT[]))",
+        {"gone": [number for number, _ in files]},
+    )
+    return len(files)
 
 
 def _delete_orphans(before: int, session: Session) -> int:
     """Delete files of transactions that never came to their commit."""
-    return _count(session, f"ducklake_delete_orphaned_files($lake, {_OLDER})", before)
-
-
-def _count(session: Session, call: str, before: int) -> int:
-    # the call works row by row: only a query that takes all rows makes it finish
-    given = {"lake": CATALOG, "before": before // 1_000}
-    return int(session.rows(f"SELECT count(*) FROM {call}", given)[0][0])  # noqa: S608
+    call = f"SELECT count(*) FROM ducklake_delete_orphaned_files($lake, older_than => {_OLDER})"  # noqa: S608
+    return int(session.rows(call, {"lake": CATALOG, "before": before})[0][0])
 
 
 _INLINED: Final = f"""

@@ -12,6 +12,7 @@ from pipeline.errors import StoreBusy
 from pipeline.model.messages import Offsets, Partition, Positions
 from pipeline.model.runs import Run
 from pipeline.store import offsets, reader, retention, units as analysis
+from pipeline.store.attach import LAKE_DATA_NAME
 from pipeline.store.compaction import Upkeep
 from pipeline.store.connection import connect
 from pipeline.store.lease import Lease
@@ -48,7 +49,9 @@ class DuckStore:
         # the clock of a test stands still; a lease ends all the same
         self._lease = Lease(self._database, time.time_ns)
         lake = self._database.backend is Backend.DUCKLAKE
-        self._upkeep = Upkeep(self._database, self.settings) if lake else None
+        self._upkeep = (
+            Upkeep(self._database, directory / LAKE_DATA_NAME, self.settings) if lake else None
+        )
 
     def close(self) -> None:
         """Give the lease back, checkpoint and let go. Idempotent."""

@@ -147,13 +147,7 @@ def _everything(backend: Backend) -> list[str]:
         f"CALL {CATALOG}.set_option('data_inlining_row_limit', 0)",
     ]
     lake = options if backend is Backend.DUCKLAKE else []
-    return [*lake, *made, *_FIRST_ROWS, *views()]
-
-
-_FIRST_ROWS: Final = (
-    "INSERT INTO counters VALUES ('slice', 0), ('homes', 0)",
-    "INSERT INTO leases VALUES ('analysis', '', 0, 0, 0)",
-)
+    return [*lake, *made, *views()]
 
 
 def _slice_offsets(backend: Backend) -> list[str]:
@@ -168,7 +162,14 @@ def _slice_offsets(backend: Backend) -> list[str]:
 
 def _lease(backend: Backend) -> list[str]:
     (leases,) = (table for table in BOOKKEEPING if table.name == "leases")
-    return [create_table(leases, backend), _FIRST_ROWS[1]]
+    return [create_table(leases, backend)]
+
+
+FIRST_ROWS: Final = {
+    "counters": "('slice', 0), ('homes', 0)",
+    "leases": "('analysis', '', 0, 0, 0)",
+}
+"""Rows that are changed and never deleted; each stands in its table before anything is written."""
 
 
 INLINED: Final = ("bus_positions", "counters", "dirty_slices", "leases", "slice_offsets", "units")
@@ -208,6 +209,8 @@ def migrate(database: Database) -> None:
     if database.backend is Backend.DUCKLAKE:
         # DuckLake takes the options of a table only once the table is committed
         database.commit(_set_options)
+    # and a first row that went to a file would be looked for there for ever
+    database.commit(_insert_first_rows)
 
 
 def check(database: Database) -> None:
@@ -249,6 +252,12 @@ def _refuse_newer(seen: int) -> None:
             f"the store is at version {seen}, this program knows {newest}: upgrade the program,"
             " or choose another data directory"
         )
+
+
+def _insert_first_rows(session: Session) -> None:
+    for table, row in FIRST_ROWS.items():
+        if not session.rows(f"SELECT 1 FROM {table} LIMIT 1"):  # noqa: S608
+            session.run(f"INSERT INTO {table} VALUES {row}")  # noqa: S608
 
 
 def _set_options(session: Session) -> None:

@@ -8,9 +8,10 @@ import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 
+from pipeline.errors import StoreBusy
 from pipeline.jobs.minutes import MinutesJob, _mergeable
 from pipeline.model.tables import CALL_KEY, MEASURES, SPANS
-from pipeline.store import open_store
+from pipeline.store import Backend, StoreSettings, open_store
 from pipeline.store.port import Unit
 from tests.pipeline.analyze.traffic import CLIENT, SERVER, resources
 
@@ -42,19 +43,25 @@ def traffic(traces=60):
     return rows
 
 
+def write(store, rows):
+    frame = pl.DataFrame(
+        [dict.fromkeys(SPANS.names) | row for row in rows], infer_schema_length=None
+    ).with_columns(pl.col("start_time").cast(pl.Datetime("ns")))
+    store.write(
+        {
+            "spans": frame.to_arrow().cast(SPANS.arrow),
+            "resources": resources("s0", "s1", "s2").to_arrow(),
+        },
+        expected={},
+        positions={},
+    )
+
+
 def store_of(directory, batches):
     store = open_store(directory)
     job = MinutesJob(store)
-    known = resources("s0", "s1", "s2").to_arrow()
     for rows in batches:
-        frame = pl.DataFrame(
-            [dict.fromkeys(SPANS.names) | row for row in rows], infer_schema_length=None
-        ).with_columns(pl.col("start_time").cast(pl.Datetime("ns")))
-        store.write(
-            {"spans": frame.to_arrow().cast(SPANS.arrow), "resources": known},
-            expected={},
-            positions={},
-        )
+        write(store, rows)
         if random.random() < 0.5:
             asyncio.run(job.run())
     asyncio.run(job.settle())
@@ -99,6 +106,37 @@ def test_a_new_process_finds_the_homes_again(tmp_path):
     finally:
         second.close()
         whole.close()
+
+
+def test_two_processes_take_turns_and_learn_anew_each_time(tmp_path, monkeypatch):
+    pytest.importorskip("duckdb_extension_sqlite_scanner", reason="the extra ducklake is missing")
+    now = 0
+    monkeypatch.setattr("pipeline.store.lease.LOOK_SECONDS", 0.0)
+    rows = traffic()
+    lake = StoreSettings(backend=Backend.DUCKLAKE, threads=1)
+    stores = [open_store(tmp_path / "lake", lake) for _ in range(2)]
+    for store in stores:
+        store._lease._clock = lambda: now
+    jobs = [MinutesJob(store) for store in stores]
+    whole = store_of(tmp_path / "whole", [rows])
+    try:
+        # each turn sees rows of traces whose homes the other found
+        for turn in range(4):
+            job, other = jobs[turn % 2], jobs[1 - turn % 2]
+            write(stores[0], rows[turn::4])
+            asyncio.run(job.settle())
+            assert stores[0].unnoticed() == []
+            assert asyncio.run(other.run()) is False
+            assert stores[turn % 2].leads
+            assert not stores[1 - turn % 2].leads
+            now += 10 * 10**9
+        assert_frame_equal(numbers(stores[0]), numbers(whole))
+        assert stores[0].lead()
+        with pytest.raises(StoreBusy, match="another process analyses"):
+            jobs[1].recompute_all()
+    finally:
+        for store in (*stores, whole):
+            store.close()
 
 
 def test_merging_changes_no_number(tmp_path):

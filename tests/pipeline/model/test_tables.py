@@ -4,13 +4,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from pipeline.model.tables import DERIVED, INTERNED, QUARANTINE, RAW, Table
+from pipeline.store.schema import BOOKKEEPING
 
 PAGE = Path(__file__).parents[3] / "docs" / "tables.md"
 
 INTRODUCTION = """\
 # Tables
 
-Written from `pipeline/model/tables.py`; `make golden` rewrites this page. Raw and derived tables
+Written from `pipeline/model/tables.py`, and for the store's own books from
+`pipeline/store/schema.py`; `make golden` rewrites this page. Raw and derived tables
 also have the column `slice`, the number of the store commit that wrote the row. Promoted columns
 carry the names of OpenTelemetry's semantic conventions with `_` for `.`; whatever is not promoted
 stays in `attributes`. Times are UTC. Any column may be null, which means not known. A replay puts
@@ -28,6 +30,7 @@ def page() -> str:
         "Interned, written once": INTERNED,
         "Derived, recomputed at any time": DERIVED,
         "Set aside": (QUARANTINE,),
+        "The store's own books": BOOKKEEPING,
     }
     lines = [INTRODUCTION]
     for title, tables in groups.items():

@@ -1,6 +1,8 @@
 """What only DuckLake does: several processes write, and files are tidied."""
 
 import itertools
+import os
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
@@ -259,6 +261,35 @@ def test_what_is_expired_leaves_files_and_catalog(opener: Opener, tmp_path: Path
     assert len(list((tmp_path / LAKE_DATA_NAME).rglob("spans/*.parquet"))) == 1
     assert store.positions() == {P: 12}
     assert store.write({"spans": spans([1])}, expected={P: 12}, positions={P: 13}) == 13
+
+
+def test_what_is_young_stays_for_questions_under_way(opener: Opener, tmp_path: Path) -> None:
+    store = opener()
+    for number in range(10):
+        store.write({"spans": spans([number])}, expected={P: number}, positions={P: number + 1})
+    assert store.compact(now=time.time_ns())["spans"] == 10
+    files = list((tmp_path / LAKE_DATA_NAME).rglob("spans/*.parquet"))
+    assert len(files) == 11
+    with store._database.session() as session:
+        ((snapshots,),) = session.rows("SELECT count(*) FROM ducklake_snapshots('meshweir')")
+    assert snapshots > 10
+
+
+def test_files_of_broken_off_writes_are_deleted_when_they_are_old(
+    opener: Opener, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pipeline.store.compaction.ORPHAN_SECONDS", 0.0)
+    store = opener()
+    store.write({"spans": spans([1])}, expected={}, positions={})
+    (kept,) = (tmp_path / LAKE_DATA_NAME).rglob("spans/*.parquet")
+    old, young = kept.with_name("old.parquet"), kept.with_name("young.parquet")
+    for orphan in (old, young):
+        orphan.write_bytes(kept.read_bytes())
+    two_days_ago = time.time() - 2 * 86_400
+    os.utime(old, (two_days_ago, two_days_ago))
+    os.utime(kept, (two_days_ago, two_days_ago))
+    store.compact(now=time.time_ns())
+    assert [path.exists() for path in (kept, old, young)] == [True, False, True]
 
 
 def test_several_open_a_new_store_at_once(opener: Opener) -> None:
