@@ -110,9 +110,19 @@ def _is_hop(
 
 
 @nb.njit(cache=True, nogil=True)
+def _is_later(row: int, other: int, ids: U64, start: I64, rank: I64) -> bool:
+    """Which of two spans comes last, whatever the order in which they came."""
+    if start[row] != start[other]:
+        return start[row] > start[other]
+    if ids[row] != ids[other]:
+        return ids[row] > ids[other]
+    return rank[row] > rank[other]
+
+
+@nb.njit(cache=True, nogil=True)
 def _link(
-    kind: U8, service: I32, proxy: U8, start: I64, parent: I64, side: U8, outbound: U8, nested: U8,
-    twice: U8,
+    ids: U64, kind: U8, service: I32, proxy: U8, start: I64, rank: I64, parent: I64, side: U8,
+    outbound: U8, nested: U8, twice: U8,
 ) -> tuple[I64, I32, I32]:  # fmt: skip
     """Rule 5: of each row who answered it, how many did, and how many attempts it made."""
     rows = len(kind)
@@ -132,11 +142,11 @@ def _link(
         steps = 0
         while up >= 0 and steps < 64:
             best = answered[up]
-            better = best < 0 or (side[row] == SERVER_SIDE and side[best] != SERVER_SIDE)
-            if not better and side[row] == side[best]:
-                better = start[row] > start[best] or (
-                    start[row] == start[best] and service[row] > service[best]
-                )
+            serves = side[row] == SERVER_SIDE
+            if best < 0 or serves != (side[best] == SERVER_SIDE):
+                better = best < 0 or serves
+            else:
+                better = _is_later(row, best, ids, start, rank)
             if better:
                 answered[up] = row
             answers[up] += 1
@@ -184,7 +194,9 @@ def _outermost(row: int, kind: U8, service: I32, parent: I64, outbound: U8) -> i
 
 
 @nb.njit(cache=True, nogil=True)
-def _superseded(service: I32, start: I64, resend: I32, parent: I64, side: U8, twice: U8) -> U8:
+def _superseded(
+    ids: U64, service: I32, start: I64, rank: I64, resend: I32, parent: I64, side: U8, twice: U8
+) -> U8:
     """Rule 6, for tellers that number their attempts: rows that a later sibling repeats."""
     rows = len(parent)
     repeated = np.zeros(rows, np.uint8)
@@ -208,7 +220,7 @@ def _superseded(service: I32, start: I64, resend: I32, parent: I64, side: U8, tw
                 and resend[other] == resend[row] - 1
                 and start[other] <= start[row]
                 and not repeated[other]
-                and (best < 0 or start[other] > start[best])
+                and (best < 0 or _is_later(other, best, ids, start, rank))
             ):
                 best = other
             other = sibling[other]
@@ -219,8 +231,8 @@ def _superseded(service: I32, start: I64, resend: I32, parent: I64, side: U8, tw
 
 @nb.njit(cache=True, nogil=True)
 def _last_answers(
-    ids: U64, kind: U8, service: I32, proxy: U8, start: I64, parent: I64, twice: U8, side: U8,
-    outbound: U8, nested: U8,
+    ids: U64, kind: U8, service: I32, proxy: U8, start: I64, rank: I64, parent: I64, twice: U8,
+    side: U8, outbound: U8, nested: U8,
 ) -> I64:  # fmt: skip
     """Rule 6, for tellers that do not: of each logical client row the last inbound row under it."""
     rows = len(parent)
@@ -233,27 +245,25 @@ def _last_answers(
             continue
         logical = _logical(above, service, proxy, parent, outbound, nested)
         final = last[logical]
-        if (
-            final < 0
-            or start[row] > start[final]
-            or (start[row] == start[final] and ids[row] > ids[final])
-        ):
+        if final < 0 or _is_later(row, final, ids, start, rank):
             last[logical] = row
     return last
 
 
 @nb.njit(cache=True, nogil=True)
 def _tell(
-    ids: U64, kind: U8, service: I32, proxy: U8, gateway: U8, start: I64, resend: I32, parent: I64,
-    twice: U8, side: U8, outbound: U8, nested: U8,
+    ids: U64, kind: U8, service: I32, proxy: U8, gateway: U8, start: I64, rank: I64, resend: I32,
+    parent: I64, twice: U8, side: U8, outbound: U8, nested: U8,
 ) -> tuple[U8, I64, I64, U8, I32]:  # fmt: skip
     """The answer for each row: side, other end, begin, whether it is a request, attempts."""
     rows = len(kind)
     answered, answers, tries = _link(
-        kind, service, proxy, start, parent, side, outbound, nested, twice
+        ids, kind, service, proxy, start, rank, parent, side, outbound, nested, twice
     )
-    repeated = _superseded(service, start, resend, parent, side, twice)
-    last = _last_answers(ids, kind, service, proxy, start, parent, twice, side, outbound, nested)
+    repeated = _superseded(ids, service, start, rank, resend, parent, side, twice)
+    last = _last_answers(
+        ids, kind, service, proxy, start, rank, parent, twice, side, outbound, nested
+    )
     told = side.copy()
     other = np.full(rows, ROOT, np.int64)
     begin = start.copy()
@@ -322,8 +332,8 @@ def pair(spans: pl.DataFrame) -> pl.DataFrame:
     )  # fmt: skip
     side, outbound, nested = _sides(kind, service, proxy, column["direction"], parent, twice)
     told, other, begin, request, attempts = _tell(
-        ids, kind, service, proxy, column["gateway"], start, column["resend"], parent,
-        twice, side, outbound, nested,
+        ids, kind, service, proxy, column["gateway"], start, column["rank"], column["resend"],
+        parent, twice, side, outbound, nested,
     )  # fmt: skip
     rows = np.flatnonzero(told != NOTHING)
     return pl.DataFrame(
