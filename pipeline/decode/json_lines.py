@@ -95,16 +95,17 @@ class JsonColumns:
 
     Args:
         objects: the objects.
-        canonical: gives members of different spelling one name; names asked for are such.
+        canonical: gives members of different spelling one name; names asked for are such. Of an
+            object that has a member in several spellings, the first that tells something counts.
     """
 
     def __init__(
         self, objects: Sequence[Mapping[str, Any]], canonical: Callable[[str], str] = str
     ) -> None:
-        self._objects = objects
-        self._spellings: dict[str, list[str]] = {}
-        for key in sorted(set().union(*objects)):
-            self._spellings.setdefault(canonical(key), []).append(key)
+        names = {key: canonical(key) for key in set().union(*objects)}
+        differ = any(key != name for key, name in names.items())
+        self._objects = [_renamed(one, names) for one in objects] if differ else objects
+        self._names = frozenset(names.values())
         self.bad = np.zeros(len(objects), np.bool_)
 
     def __len__(self) -> int:
@@ -113,17 +114,15 @@ class JsonColumns:
 
     def has(self, *names: str) -> bool:
         """Whether any object has a member of one of these names."""
-        return any(name in self._spellings for name in names)
+        return not self._names.isdisjoint(names)
 
     def values(self, *names: str) -> list[Any]:
         """Of each object the first of these members that tells something, else None."""
-        keys = [key for name in names for key in self._spellings.get(name, ())]
-        if not keys:
-            return [None] * len(self._objects)
-        values = [one.get(keys[0]) for one in self._objects]
-        for key in keys[1:]:
+        first, *others = [name for name in names if name in self._names] or [""]
+        values = [one.get(first) for one in self._objects] if first else [None] * len(self)
+        for name in others:
             values = [
-                one.get(key) if value is None or value in _NOTHING else value
+                one.get(name) if _is_nothing(value) else value
                 for value, one in zip(values, self._objects, strict=True)
             ]
         return values
@@ -167,21 +166,29 @@ class JsonColumns:
             without: members that are told elsewhere.
             urls: members that hold URLs: what follows the path may be secret and is left out.
         """
-        keys = [
-            (key, named.get(name, key), name in urls)
-            for name, spellings in self._spellings.items()
-            if name not in without
-            for key in spellings
-        ]
         told = [
             {
-                name: without_query(value) if url and isinstance(value, str) else value
-                for key, name, url in keys
-                if (value := one.get(key)) is not None and value not in _NOTHING
+                named.get(name, name): without_query(value)
+                if name in urls and isinstance(value, str)
+                else value
+                for name, value in one.items()
+                if name not in without and not _is_nothing(value)
             }
             for one in self._objects
         ]
         return pa.array([orjson.dumps(one).decode() if one else None for one in told], pa.string())
+
+
+def _renamed(one: Mapping[str, Any], names: Mapping[str, str]) -> Object:
+    renamed: Object = {}
+    for key, value in one.items():
+        if _is_nothing(renamed.get(names[key])):
+            renamed[names[key]] = value
+    return renamed
+
+
+def _is_nothing(value: object) -> bool:
+    return value is None or value in _NOTHING
 
 
 _PLAIN_NUMBERS: Final = {int, type(None)}
@@ -197,7 +204,7 @@ def _as_text(value: object) -> str | None:
 
 def _as_number(value: object) -> int | None:
     """The number; None for nothing, -1 for what is none."""
-    if value is None or value in _NOTHING:
+    if _is_nothing(value):
         return None
     if isinstance(value, str) and value.isascii() and value.isdecimal() and len(value) < 19:
         return int(value)

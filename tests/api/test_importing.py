@@ -123,3 +123,24 @@ def test_lines_of_both_sides_of_a_call_are_one_edge(tmp_path):
     (report,) = orjson.loads(told.stdout)["files"]
     assert (report["format"], report["accepted"], report["quarantined"]) == ("envoy_text", 2, 1)
     assert edges(tmp_path / "data") == {("unknown:10.0.0.1", "shop/cart"): 1}
+
+
+SECRET = "Zq3x9SECRETv7Lm"
+
+
+def test_secrets_in_lines_are_nowhere_in_the_data_directory(tmp_path):
+    lines = {
+        "text.log": f'10.0.0.1 - - [25/Nov/2020:21:26:18 +0000] "GET /a?token={SECRET} HTTP/1.1"'
+        f' 200 1 "https://u:{SECRET}@h/?api_key={SECRET}" "Bearer {SECRET}"\n'
+        f"broken line with password={SECRET}\n",
+        "json.log": '{"start_time":"2026-03-02T10:15:33Z","response_code":200,"path":"/a?key='
+        f'{SECRET}","authorization":"{SECRET}","cookie":["session={SECRET}"],'
+        f'"user_agent":"x token={SECRET}"}}\n',
+    }
+    for name, text in lines.items():
+        path = tmp_path / name
+        path.write_text(text)
+        meshweir("import", "--data", tmp_path / "data", path)
+    kept = [path for path in (tmp_path / "data").rglob("*") if path.is_file()]
+    assert any(b"25/Nov/2020" in path.read_bytes() for path in kept)  # the bus keeps it readable
+    assert not [path for path in kept if SECRET.encode() in path.read_bytes()]
