@@ -149,6 +149,7 @@ class _Import:
         self._report = FileReport(str(path), name)
         self._parcels: dict[str, _Parcel] = {}
         self._formats: set[str] = set()
+        self._refused_formats: set[str] = set()
 
     async def run(self) -> FileReport:
         """Read the file to its end, or to where it cannot be read any more."""
@@ -161,8 +162,9 @@ class _Import:
             report.error = _explained(error)
         except MeshweirError as error:
             report.error = str(error)
-        if self._formats:
-            report.format = "+".join(sorted(self._formats))
+        told = self._formats or self._refused_formats
+        if told:
+            report.format = "+".join(sorted(told))
         elif report.quarantined and report.error is None and self._name == formats.AUTO:
             report.error = (
                 f"no telemetry in a known format; name it with --format, one of: "
@@ -195,6 +197,8 @@ class _Import:
     def _set_aside(self, fault: Fault) -> None:
         report = self._report
         report.quarantined += fault.records
+        if fault.format:
+            self._refused_formats.add(fault.format)
         if len(report.faults) < FAULTS_KEPT:
             report.faults.append(fault)
         if fault.on_bus:

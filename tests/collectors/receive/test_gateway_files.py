@@ -70,6 +70,17 @@ def test_a_payload_of_cloudwatch_logs(tmp_path):
         assert found.report.quarantined == 2
 
 
+def test_a_file_of_which_nothing_is_taken_still_has_a_format(tmp_path):
+    control = {"messageType": "CONTROL_MESSAGE", "logEvents": [{"id": "", "message": "hello"}]}
+    report = imported(tmp_path, written(tmp_path, orjson.dumps(control))).report
+    assert (report.format, report.accepted, report.quarantined, report.error) == (
+        "aws_apigateway",
+        0,
+        1,
+        None,
+    )
+
+
 def test_an_export_as_csv_of_several_messages(tmp_path):
     header = "apiproxy,client_received_start_timestamp,request_verb,response_status_code,path\n"
     count = 3 * MESSAGE_BYTES // 100
