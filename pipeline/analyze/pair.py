@@ -110,13 +110,13 @@ def _is_hop(
 
 
 @nb.njit(cache=True, nogil=True)
-def _is_later(row: int, other: int, ids: U64, start: I64, rank: I64) -> bool:
-    """Which of two spans comes last, whatever the order in which they came."""
+def _is_later(row: int | np.int64, other: int | np.int64, ids: U64, start: I64, rank: I64) -> bool:
+    """Whether ``row`` counts as the later of two spans, in whatever order they came."""
     if start[row] != start[other]:
-        return start[row] > start[other]
+        return bool(start[row] > start[other])
     if ids[row] != ids[other]:
-        return ids[row] > ids[other]
-    return rank[row] > rank[other]
+        return bool(ids[row] > ids[other])
+    return bool(rank[row] > rank[other])
 
 
 @nb.njit(cache=True, nogil=True)
