@@ -11,6 +11,7 @@ from typing import Final, NamedTuple
 
 from pipeline.errors import StoreBusy, StoreIncompatible
 from pipeline.model.tables import (
+    ACCESS_LOGS,
     DERIVED,
     DUCKDB,
     INTERNED,
@@ -172,6 +173,19 @@ FIRST_ROWS: Final = {
 """Rows that are changed and never deleted; each stands in its table before anything is written."""
 
 
+def _gateways(_: Backend) -> list[str]:
+    added = ("consumer", "upstream_response_status_code")
+    columns = [column for column in ACCESS_LOGS if column.name in added]
+    return [
+        *(
+            f"ALTER TABLE {ACCESS_LOGS.name} ADD COLUMN IF NOT EXISTS"
+            f" {column.name} {DUCKDB[column.kind]}"
+            for column in columns
+        ),
+        *views(),
+    ]
+
+
 INLINED: Final = ("bus_positions", "counters", "dirty_slices", "leases", "slice_offsets", "units")
 """Tables of few rows that often change: DuckLake keeps those in its catalog, not in files."""
 
@@ -195,6 +209,7 @@ MIGRATIONS: Final = (
     Migration(1, "make every table", _everything),
     Migration(2, "know what each slice was made from", _slice_offsets),
     Migration(3, "lease of the analysis", _lease),
+    Migration(4, "consumers and upstream status of gateways", _gateways),
 )
 """All steps, in order. The first makes a store as it is today; a later one mends an older store."""
 
@@ -311,10 +326,10 @@ def _check(session: Session) -> None:
     for table, column in session.rows(_COLUMNS):
         stored.setdefault(table, []).append(column)
     for table in tables():
-        wanted = [column.name for column in columns_of(table)]
-        found = stored.get(table.name, [])
-        if found != wanted:
-            differing = sorted(set(wanted).symmetric_difference(found)) or ["their order"]
+        wanted = {column.name for column in columns_of(table)}
+        # rows are written by name, so columns that a migration added may stand last
+        differing = sorted(wanted.symmetric_difference(stored.get(table.name, [])))
+        if differing:
             raise StoreIncompatible(
                 f"the columns of {table.name} are not those of this version"
                 f" ({', '.join(differing[:5])}); use the version that wrote the store, or begin"

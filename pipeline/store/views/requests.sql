@@ -41,6 +41,7 @@ SELECT
     coalesce(s.service_peer_name, s.db_namespace, s.messaging_destination_name) AS peer_name,
     s.upstream_cluster,
     NULL::VARCHAR AS tls_peer_identity,
+    NULL::VARCHAR AS consumer,
     s.request_id,
     format('{:016x}{:016x}', s.trace_id_high, s.trace_id_low) AS trace_id,
     format('{:016x}', s.span_id) AS span_id,
@@ -57,7 +58,7 @@ SELECT
     a.duration_ns,
     'access_logs',
     CASE
-        WHEN r.service_instance_id LIKE 'router~%' THEN 'gateway'
+        WHEN r.service_instance_id LIKE 'router~%' OR r.system IN ('kong', 'apigee', 'aws') THEN 'gateway'
         WHEN a.upstream_cluster LIKE 'inbound%' OR a.log_name LIKE '%inbound%' THEN 'server_proxy'
         WHEN a.upstream_cluster LIKE 'outbound%' THEN 'client_proxy'
         WHEN a.tls_peer_identity IS NOT NULL THEN 'server_proxy'
@@ -89,6 +90,7 @@ SELECT
     NULL,
     a.upstream_cluster,
     a.tls_peer_identity,
+    a.consumer,
     a.request_id,
     format('{:016x}{:016x}', a.trace_id_high, a.trace_id_low),
     NULL,

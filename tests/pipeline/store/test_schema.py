@@ -81,6 +81,8 @@ def as_in_version_1(directory: Path) -> None:
     with database.transaction() as session:
         session.run("DROP TABLE slice_offsets")
         session.run("DROP TABLE leases")
+        session.run("ALTER TABLE access_logs DROP COLUMN consumer")
+        session.run("ALTER TABLE access_logs DROP COLUMN upstream_response_status_code")
         session.run("DELETE FROM counters WHERE name = 'homes'")
         session.run("DELETE FROM schema_migrations WHERE version > 1")
     database.close()
