@@ -36,15 +36,7 @@ def runs(database: Database, wanted: Sequence[Run]) -> list[Run]:
 
 def read_runs(session: Session, wanted: Sequence[Run]) -> list[Run]:
     """The recorded runs that meet some of ``wanted``, and all others of their slices."""
-    rows = session.rows(
-        _MET,
-        {
-            "topics": [run.partition.topic for run in wanted],
-            "numbers": [run.partition.number for run in wanted],
-            "firsts": [run.first for run in wanted],
-            "untils": [run.until for run in wanted],
-        },
-    )
+    rows = session.rows(_MET, _columns(wanted))
     return [
         Run(Partition(topic, number), first, until, slice_number)
         for topic, number, first, until, slice_number in rows
@@ -53,11 +45,8 @@ def read_runs(session: Session, wanted: Sequence[Run]) -> list[Run]:
 
 def record(session: Session, slice_number: int | None, consumed: Offsets) -> None:
     """Note what a write was made from; without a slice, when there was no raw row to write."""
-    for partition, (first, until) in sorted(consumed.items()):
-        run = Run(partition, first, until, slice_number)
-        if slice_number is None:
-            run = _joined(session, run)
-        _insert(session, run)
+    runs = [Run(part, first, until, slice_number) for part, (first, until) in consumed.items()]
+    _insert(session, *(runs if slice_number else [_joined(session, run) for run in runs]))
 
 
 def assign(session: Session, slice_number: int | None, run: Run) -> None:
@@ -134,11 +123,24 @@ def _joined(session: Session, run: Run) -> Run:
     return run
 
 
-def _insert(session: Session, run: Run) -> None:
-    session.run(
-        "INSERT INTO slice_offsets VALUES ($slice, $topic, $number, $first, $until)",
-        {**_where(run), "slice": run.slice, "first": run.first, "until": run.until},
-    )
+def _insert(session: Session, *runs: Run) -> None:
+    if runs:
+        session.run(
+            "INSERT INTO slice_offsets"
+            " SELECT unnest($slices::BIGINT[]), unnest($topics::VARCHAR[]),"
+            " unnest($numbers::INTEGER[]), unnest($firsts::BIGINT[]), unnest($untils::BIGINT[])",
+            {"slices": [run.slice for run in runs], **_columns(runs)},
+        )
+
+
+def _columns(runs: Sequence[Run]) -> dict[str, object]:
+    """Where runs are, as parameters of a statement."""
+    return {
+        "topics": [run.partition.topic for run in runs],
+        "numbers": [run.partition.number for run in runs],
+        "firsts": [run.first for run in runs],
+        "untils": [run.until for run in runs],
+    }
 
 
 def _delete(session: Session, run: Run) -> None:

@@ -89,13 +89,22 @@ def _advance(session: Session, expected: Positions, positions: Positions) -> Non
                 retry_after=0.1,
             )
     changed = {part: offset for part, offset in positions.items() if stored.get(part) != offset}
-    for partition, offset in sorted(changed.items()):
-        row = {"topic": partition.topic, "number": partition.number, "offset": offset}
-        session.run(_FORGET_POSITION, {"topic": partition.topic, "number": partition.number})
-        session.run("INSERT INTO bus_positions VALUES ($topic, $number, $offset)", row)
+    if not changed:
+        return
+    moved = sorted(changed.items())
+    places = {
+        "topics": [partition.topic for partition, _ in moved],
+        "numbers": [partition.number for partition, _ in moved],
+    }
+    # one statement for all partitions: each costs DuckLake milliseconds, whatever it does
+    if changed.keys() & stored.keys():
+        session.run(_FORGET_POSITIONS, places)
+    session.run(_NOTE_POSITIONS, places | {"offsets": [offset for _, offset in moved]})
 
 
-_FORGET_POSITION = 'DELETE FROM bus_positions WHERE topic = $topic AND "partition" = $number'
+_PLACES = "unnest($topics::VARCHAR[]), unnest($numbers::INTEGER[])"
+_FORGET_POSITIONS = f'DELETE FROM bus_positions WHERE (topic, "partition") IN (SELECT ({_PLACES}))'  # noqa: S608
+_NOTE_POSITIONS = f"INSERT INTO bus_positions SELECT {_PLACES}, unnest($offsets::BIGINT[])"
 
 
 def check_names(batches: Mapping[str, pa.Table]) -> None:
