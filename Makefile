@@ -55,6 +55,7 @@ bench: sync  ## Measure this machine (writes nothing; see docs/benchmarks.md)
 
 chaos: sync  ## Kill and stop processes at random while telemetry flows, then compare the books
 	$(RUN)/python -m tests.chaos
+	MESHWEIR_TEST_KILLS=50 $(RUN)/pytest tests/e2e/test_kill.py
 
 clean:  ## Remove what the commands above made
 	rm -rf .venv .tools .mypy_cache .ruff_cache .pytest_cache .hypothesis

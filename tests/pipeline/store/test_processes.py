@@ -18,7 +18,7 @@ from tests.pipeline.store.rows import resources, spans
 
 P = Partition("otlp_spans")
 OPENING = """
-import itertools, sys, time
+import itertools, random, sys, time
 from pathlib import Path
 from pipeline.errors import StoreBusy
 from pipeline.model.messages import Partition
@@ -47,11 +47,12 @@ while True:
     try:
         store.write(rows, expected={part: stands}, positions={part: stands + 1})
         print("wrote", stands, flush=True)
+        time.sleep(random.uniform(0, 0.1))  # or the other is never first
     except StoreBusy as problem:
         print("refused", problem, flush=True)
 """
 STALLING = """
-writer._insert_raw = pausing(writer._insert_raw)
+writer._insert_slice = pausing(writer._insert_slice)
 try:
     store.write({"spans": spans([7])}, expected={}, positions={part: 1})
     print("wrote", flush=True)
