@@ -9,7 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-BENCHMARKS = ("decode", "receive", "store", "minutes", "graph", "ingest", "kafka")
+BENCHMARKS = ("decode", "receive", "store", "minutes", "graph", "ingest", "kafka", "kafka_load")
 
 
 def machine() -> str:

@@ -45,17 +45,25 @@ class Measured:
     exact: bool
 
 
-async def send(address: str, seconds: float, connections: int) -> None:
-    """Be the sender: print one JSON line with what was acknowledged when."""
+async def send(address: str, seconds: float, connections: int, rate: float | None = None) -> None:
+    """Be the sender: print one JSON line with what was acknowledged when, and refused how often.
+
+    With a ``rate``, requests a second, it is an open loop as far as its connections allow.
+    """
     host, port = address.rsplit("/", 1)[-1].split(":")
     traffic = (body for pair in pairs(1, time.time_ns(), 20_000) for body in pair)
     stop = time.monotonic() + seconds
     done: list[float] = []
     latencies: list[float] = []
+    refused = 0
+    start, tickets = time.monotonic(), count()
 
     async def lane() -> None:
+        nonlocal refused
         reader, writer = await asyncio.open_connection(host, int(port))
         while time.monotonic() < stop:
+            if rate is not None:
+                await asyncio.sleep(start + next(tickets) / rate - time.monotonic())
             body = next(traffic)
             head = (
                 "POST /v1/traces HTTP/1.1\r\nhost: x\r\n"
@@ -69,6 +77,7 @@ async def send(address: str, seconds: float, connections: int) -> None:
                 await reader.readexactly(int(length[1]) if length else 0)
                 if answer.startswith(b"HTTP/1.1 200"):
                     break
+                refused += 1
                 await asyncio.sleep(0.2)  # told to come back: the same request again
             latencies.append(time.perf_counter() - began)
             done.append(time.time())
@@ -77,7 +86,8 @@ async def send(address: str, seconds: float, connections: int) -> None:
     # the two halves of a pair go out one after the other, over different connections
     await asyncio.gather(*(lane() for _ in range(connections)))
     cpu = time.process_time()
-    print(json.dumps({"done": sorted(done), "latencies": sorted(latencies), "cpu": cpu}))
+    told = {"done": sorted(done), "latencies": sorted(latencies), "cpu": cpu, "refused": refused}
+    print(json.dumps(told))
 
 
 def cpu_seconds(pid: int) -> float:
@@ -200,7 +210,8 @@ def _lags(done: list[float], seen: list[tuple[float, int]]) -> list[float]:
 def main() -> None:
     """Measure and print the answer as JSON; or be the sender."""
     if sys.argv[1:2] == ["send"]:
-        asyncio.run(send(sys.argv[2], float(sys.argv[3]), int(sys.argv[4])))
+        rate = float(sys.argv[5]) if len(sys.argv) > 5 else None
+        asyncio.run(send(sys.argv[2], float(sys.argv[3]), int(sys.argv[4]), rate))
         return
     seconds = float(sys.argv[1]) if len(sys.argv) > 1 else 20.0
     connections = int(sys.argv[2]) if len(sys.argv) > 2 else 8
