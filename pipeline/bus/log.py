@@ -18,11 +18,12 @@ The file never shrinks: pages of deleted messages are used again.
 
 import errno
 import heapq
+import itertools
 import shutil
 import struct
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from io import TextIOWrapper
@@ -216,54 +217,48 @@ class Log:
 
     def read(self, positions: Positions, *, max_bytes: int) -> list[Message]:
         """The next messages of all topics, merged by the time they were stored; from any thread."""
-        with self._use:
-            if self._env is None:
-                return []
-            messages: list[Message] = []
-            taken = 0
-            with self._failures(), self._env.begin(buffers=True) as transaction:
-                topics = [
-                    self._walk(transaction, topic, positions.get(Partition(topic), 0))
-                    for topic in self._topics
-                ]
-                for _, message, size in heapq.merge(*topics, key=lambda item: item[0]):
-                    if messages and taken + size > max_bytes:
-                        break
-                    messages.append(message())
-                    taken += size
-            self.touched_bytes += taken
-            return messages
+        with self._reading() as transaction:
+            topics = [
+                self._walk(transaction, topic, positions.get(Partition(topic), 0))
+                for topic in self._topics
+            ]
+            return self._taken(heapq.merge(*topics, key=lambda item: item[0]), max_bytes)
 
     def fetch(self, topic: str, first: int, until: int, *, max_bytes: int) -> list[Message]:
         """Kept messages of one topic from ``first`` to before ``until``; from any thread."""
-        with self._use:
-            if self._env is None:
-                return []
-            messages: list[Message] = []
-            taken = 0
-            with self._failures(), self._env.begin(buffers=True) as transaction:
-                for _, message, size in self._walk(transaction, topic, first):
-                    full = messages and taken + size > max_bytes
-                    if message.offset >= until or full:
-                        break
-                    messages.append(message())
-                    taken += size
-            self.touched_bytes += taken
-            return messages
+        with self._reading() as transaction:
+            run = itertools.takewhile(
+                lambda item: item[1].offset < until, self._walk(transaction, topic, first)
+            )
+            return self._taken(run, max_bytes)
 
     def span(self, since_ns: int, until_ns: int) -> dict[Partition, OffsetRange]:
         """Per topic, the kept messages stored from ``since_ns`` to before ``until_ns``."""
-        with self._use:
-            if self._env is None:
-                return {}
-            found: dict[Partition, OffsetRange] = {}
-            with self._failures(), self._env.begin(buffers=True) as transaction:
-                for topic in self._topics:
-                    first = self._stored_since(transaction, topic, since_ns)
-                    until = self._stored_since(transaction, topic, until_ns)
-                    if first < until:
-                        found[Partition(topic)] = OffsetRange(first, until)
-            return found
+        with self._reading() as transaction:
+            return {
+                Partition(topic): OffsetRange(first, until)
+                for topic in self._topics
+                if (first := self._stored_since(transaction, topic, since_ns))
+                < (until := self._stored_since(transaction, topic, until_ns))
+            }
+
+    @contextmanager
+    def _reading(self) -> Iterator["lmdb.Transaction[memoryview]"]:
+        """A look at the log as it is, from any thread."""
+        with self._use, self._failures(), self._environment().begin(buffers=True) as transaction:
+            yield transaction
+
+    def _taken(self, walk: Iterable[tuple[int, "_Lazy", int]], max_bytes: int) -> list[Message]:
+        """The first messages of a walk, at least one, as far as they fit."""
+        messages: list[Message] = []
+        taken = 0
+        for _, message, size in walk:
+            if messages and taken + size > max_bytes:
+                break
+            messages.append(message())
+            taken += size
+        self.touched_bytes += taken
+        return messages
 
     def _stored_since(
         self, transaction: "lmdb.Transaction[memoryview]", topic: str, moment_ns: int

@@ -9,13 +9,11 @@ import urllib.error
 import pytest
 
 from pipeline.store import open_store
-from tests.collectors.payloads import traces
+from tests.chaos.senders import SPANS, numbered
 from tests.e2e.up import Up
 
 KILLS = int(os.environ.get("MESHWEIR_TEST_KILLS", "15"))
 """Fifty in the long form, by ``make chaos``."""
-
-SPANS = 40
 
 
 class Sender(threading.Thread):
@@ -36,19 +34,6 @@ class Sender(threading.Thread):
                 continue  # nobody said yes: it may be there or not
             if status == 200:
                 self.acknowledged.append(self.number)
-
-
-def numbered(number: int) -> bytes:
-    """A request whose trace ids tell its number."""
-    request = traces(SPANS)
-    for spans in request.resource_spans:
-        for scope in spans.scope_spans:
-            for place, span in enumerate(scope.spans):
-                span.trace_id = number.to_bytes(8, "big") + place.to_bytes(8, "big")
-                span.span_id = (place + 1).to_bytes(8, "big")
-                span.ClearField("parent_span_id")
-                span.start_time_unix_nano = time.time_ns()
-    return request.SerializeToString()
 
 
 @pytest.mark.e2e
