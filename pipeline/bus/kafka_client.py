@@ -37,9 +37,9 @@ _ADVICE: Final[tuple[tuple[type[Exception], str], ...]] = (
         "kafka_tls_ca_file must be of the authority that signed the broker's certificate",
     ),
     (ssl.SSLError, "does this listener speak TLS? If not, turn kafka_tls off"),
-    (ConnectionRefusedError, "is the broker running, and kafka_bootstrap_servers right?"),
+    (ConnectionRefusedError, "is a broker running there (--kafka)?"),
     (ConnectionResetError, "does this listener speak another protocol? See kafka_tls"),
-    (OSError, "check kafka_bootstrap_servers and the network"),  # timeouts too
+    (OSError, "check the address (--kafka) and the network"),  # timeouts too
 )
 """What to do about the kinds of errors, the particular ones first."""
 
@@ -56,7 +56,7 @@ class Connection:
 
     def __init__(self, settings: KafkaSettings) -> None:
         if not settings.bootstrap_servers:
-            raise InvalidInput("kafka_bootstrap_servers", found="", allowed="HOST:PORT of a broker")
+            raise InvalidInput("kafka", found="", allowed="HOST:PORT of a broker")
         self._servers = list(settings.bootstrap_servers)
         tls = settings.tls or settings.tls_ca_file is not None
         self._security: dict[str, Any] = {

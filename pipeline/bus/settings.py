@@ -1,16 +1,25 @@
 """Settings of the buses; all sizes are bytes."""
 
+import re
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, model_validator
 
 KIB = 1024
 MIB = 1024 * KIB
 GIB = 1024 * MIB
 
 Size = Annotated[int, Field(ge=0)]
-Server = Annotated[str, Field(pattern=r"^[^\s,]+:[0-9]{1,5}$")]
+
+
+def _server(text: str) -> str:
+    if not re.fullmatch(r"[^\s,]+:[0-9]{1,5}", text):
+        raise ValueError("HOST:PORT, such as kafka-1:9092; several are separated by commas")
+    return text
+
+
+Server = Annotated[str, AfterValidator(_server)]
 
 
 class EmbeddedBusSettings(BaseModel):

@@ -393,7 +393,7 @@ async def test_a_door_that_stays_shut_says_what_to_do(
             },
             "kafka_sasl_password_file",
         ),
-        ({"bootstrap_servers": ()}, "kafka_bootstrap_servers"),
+        ({"bootstrap_servers": ()}, "kafka"),
     ],
 )
 def test_files_that_cannot_be_read_are_named(given: dict[str, object], named: str) -> None:
