@@ -4,6 +4,7 @@ A store remembers how far it has read each partition. Those positions are of one
 another from there, it would skip messages or read some twice, and nobody could tell.
 """
 
+import os
 from enum import StrEnum
 from pathlib import Path
 from typing import Final
@@ -42,7 +43,8 @@ def claim(data: Path, feed: Feed, stored: Positions) -> None:
     Raises:
         InvalidInput: the other bus feeds it.
     """
-    before = _read(data) or (Feed.EMBEDDED if stored else feed)
+    told = _read(data)
+    before = told or (Feed.EMBEDDED if stored else feed)
     if before is not feed:
         raise InvalidInput(
             "data",
@@ -50,7 +52,11 @@ def claim(data: Path, feed: Feed, stored: Positions) -> None:
             allowed=f"a directory that is fed by the bus {feed}; this one is fed by the bus "
             f"{before}, whose positions are in its store: {_MEND[feed]}",
         )
-    (data / FED_FILE).write_bytes(orjson.dumps({"bus": feed}))
+    if told is None:
+        # several workers may start at once, and any may be killed: the file is whole or not there
+        whole = data / f"{FED_FILE}.{os.getpid()}"
+        whole.write_bytes(orjson.dumps({"bus": feed}))
+        whole.replace(data / FED_FILE)
 
 
 def _read(data: Path) -> Feed | None:
