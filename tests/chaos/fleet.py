@@ -95,20 +95,19 @@ class Fleet:
     data: Path
 
     @classmethod
-    def on(
-        cls, bootstrap: str, directory: Path, *, workers: int, options: Sequence[str] = ()
-    ) -> "Fleet":
+    def on(cls, bootstrap: str, directory: Path, *, workers: int, catalog: str = "") -> "Fleet":
         """A fleet that keeps its store and its logs in a directory; not started yet.
 
         Args:
             bootstrap: the broker.
             directory: where everything lies.
             workers: how many share the partitions.
-            options: more flags, for all processes.
+            catalog: of the lake they share; empty for SQLite in the data directory.
         """
         data = directory / "data"
         otlp = str(free_address(Address(0)))
-        common = ["--kafka", bootstrap, *options]
+        common = ["--kafka", bootstrap]
+        store = ["--data", str(data), "--store-catalog", catalog]
         collector = Member(
             "collector",
             [
@@ -122,7 +121,7 @@ class Fleet:
             [
                 Member(
                     f"worker-{number}",
-                    ["process", *common, "--data", str(data), "--api-address", "127.0.0.1:0"],
+                    ["process", *common, *store, "--api-address", "127.0.0.1:0"],
                     directory / f"worker-{number}.log",
                 )
                 for number in range(1, workers + 1)

@@ -2,7 +2,7 @@
 
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,8 +41,7 @@ def run(
     *,
     seed: int,
     workers: int = 2,
-    settings: StoreSettings | None = None,
-    options: Sequence[str] = (),
+    catalog: str = "",
     tell: Callable[[str], None] = print,
 ) -> Outcome:
     """Let it storm.
@@ -51,18 +50,17 @@ def run(
         events: how many faults.
         seed: of the random numbers.
         workers: how many share the partitions and the store.
-        settings: of the store, as the workers have them.
-        options: more flags for the processes, which say the same of the store.
+        catalog: of the lake that they share; empty for SQLite in the data directory.
         tell: takes a line for each thing that happens.
 
     Raises:
         AssertionError: something did not start, or did not catch up.
     """
-    store = settings or StoreSettings()
+    store = StoreSettings(catalog=catalog)
     with tempfile.TemporaryDirectory(prefix="meshweir-chaos-") as name:
         directory = Path(name)
         with Broker(directory / "kafka") as broker:
-            fleet = Fleet.on(broker.bootstrap, directory, workers=workers, options=options)
+            fleet = Fleet.on(broker.bootstrap, directory, workers=workers, catalog=catalog)
             try:
                 fleet.start()
                 return _storm(broker, fleet, store, events, seed, tell)
@@ -83,7 +81,7 @@ def _storm(
     seed: int,
     tell: Callable[[str], None],
 ) -> Outcome:
-    _wait_for_yes(fleet)
+    wait_for_yes(fleet)
     senders = [Sender(fleet.post, (lane + 1) << 32) for lane in range(SENDERS)]
     for sender in senders:
         sender.start()
@@ -104,7 +102,7 @@ def _storm(
     return Outcome(examine(fleet.data, store, acknowledged), dict(faults), refused, seconds)
 
 
-def _wait_for_yes(fleet: Fleet) -> None:
+def wait_for_yes(fleet: Fleet) -> None:
     """Until the collector takes spans and the workers have made the store."""
     end = time.monotonic() + START_SECONDS
     number = 0
