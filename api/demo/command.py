@@ -217,7 +217,7 @@ def _greet(console: Console, demo: Demo) -> None:
     url = demo.meshweir.url
     for line in (
         f"API      {url}/v1/graph",
-        f"docs     {url}/docs",
+        f"openapi  {url}/openapi.json",
         *_greet_kafka(demo.kafka),
         f"gateway  http://{demo.mesh.gateway} with {sidecars} sidecars behind it; Ctrl-C ends it",
     ):
