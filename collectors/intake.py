@@ -35,7 +35,6 @@ from pipeline.model.topics import (
 T = TypeVar("T")
 
 _OFF_LOOP_BYTES: Final = 2 * 1024 * 1024
-"""Bodies of this size and more are checked in a thread, so that others do not wait for them."""
 
 Body = Callable[[Claim], Awaitable[bytes]]
 """Brings the body: reads, inflates, converts; grows the claim by what it holds in memory."""
@@ -52,6 +51,8 @@ class Channel:
         patience: seconds to wait for a full bus, where the sender cannot be told to come back.
         lost: what becomes of records that are not taken: rejected, or dropped where the sender
             does not hear of it.
+        off_loop_bytes: bodies of this size and more are checked in a thread, so that others do not
+            wait for them.
     """
 
     source: str
@@ -59,6 +60,7 @@ class Channel:
     topic: str
     patience: float = 0.0
     lost: Outcome = Outcome.REJECTED
+    off_loop_bytes: int = _OFF_LOOP_BYTES
 
     @property
     def flow(self) -> Flow:
@@ -138,8 +140,9 @@ class Intake:
                 with self.room.claim() as claim:
                     value = await body(claim)
                     size = len(value)
-                    whole = await self._off_loop(
-                        size, partial(admit, channel.format, value, self._masked)
+                    whole = await _off_loop(
+                        size >= channel.off_loop_bytes,
+                        partial(admit, channel.format, value, self._masked),
                     )
                     records = whole.records + whole.rejected
                     if whole.records:
@@ -156,14 +159,13 @@ class Intake:
             else:
                 return self._taken(channel, whole, size)
 
-    async def _off_loop(self, size: int, work: Callable[[], T]) -> T:
-        return work() if size < _OFF_LOOP_BYTES else await asyncio.to_thread(work)
-
     async def _deliver(self, channel: Channel, whole: Admission, claim: Claim) -> None:
         size, limit = len(whole.body), self._bus.max_message_bytes
         if size > limit:
             claim.grow(size)  # the parts, beside the whole
-        parts = await self._off_loop(size, partial(parts_of, channel.format, whole, limit=limit))
+        parts = await _off_loop(
+            size >= channel.off_loop_bytes, partial(parts_of, channel.format, whole, limit=limit)
+        )
         headers = {
             FORMAT_HEADER: channel.format,
             SOURCE_HEADER: channel.source,
@@ -206,6 +208,10 @@ class Intake:
         count(flow, Outcome.ACCEPTED, accepted)
         count(flow, channel.lost, records - accepted, reason=reason_of(error))
         return Receipt(error=error)
+
+
+async def _off_loop(in_a_thread: bool, work: Callable[[], T]) -> T:  # noqa: FBT001 - two words
+    return await asyncio.to_thread(work) if in_a_thread else work()
 
 
 def reason_of(error: MeshweirError) -> str:

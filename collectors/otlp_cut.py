@@ -8,6 +8,7 @@ too large by itself is cut the same way, scope by scope and record by record.
 from collections.abc import Iterator
 from typing import BinaryIO, Final
 
+from collectors import json_cut
 from collectors.wire_cut import Level, cut
 from pipeline.errors import DecodeError, MessageTooLarge
 from pipeline.model.topics import (
@@ -15,6 +16,8 @@ from pipeline.model.topics import (
     OTLP_LOGS_FORMAT as LOGS,
     OTLP_METRICS_FORMAT as METRICS,
     OTLP_TRACES_FORMAT as TRACES,
+    ZIPKIN_JSON_FORMAT,
+    ZIPKIN_PROTO_FORMAT,
 )
 
 GROUP: Final = 0x0A
@@ -31,6 +34,7 @@ LEVELS: Final[dict[str, tuple[Level, ...]]] = {
     LOGS: (_GROUPS, _SCOPES, _RECORDS),
     METRICS: (_GROUPS, _SCOPES, _RECORDS, _DATA, _POINTS),
     ENVOY_ALS_FORMAT: (Level(frozenset({2, 3})), Level(frozenset({1}))),
+    ZIPKIN_PROTO_FORMAT: (Level(frozenset({1})),),
 }
 """On which fields the records of each format lie.
 
@@ -85,6 +89,9 @@ def smaller(format_name: str, request: bytes, *, size: int) -> Iterator[bytes]:
     kinds, which no sender may write, stays whole. Bytes of other formats are given as they are.
 
     Raises:
-        DecodeError: what had to be walked is not protobuf.
+        DecodeError: what had to be walked is not protobuf, or not JSON.
     """
+    if format_name == ZIPKIN_JSON_FORMAT:
+        yield from json_cut.cut(request, size=size)
+        return
     yield from cut(request, LEVELS.get(format_name, ()), size=size)

@@ -7,6 +7,7 @@ from collectors.intake import Intake
 from collectors.listen import Guard
 from collectors.receive.otlp_grpc import OtlpGrpcReceiver
 from collectors.receive.otlp_http import OtlpHttpReceiver
+from collectors.receive.zipkin import ZipkinReceiver
 from collectors.receiver import Receiver
 from collectors.settings import CollectorSettings
 
@@ -26,7 +27,12 @@ def _otlp_http(intake: Intake, settings: CollectorSettings, guard: Guard) -> Rec
     return OtlpHttpReceiver(intake, settings.otlp_http, guard)
 
 
+def _zipkin(intake: Intake, settings: CollectorSettings, guard: Guard) -> Receiver | None:
+    return ZipkinReceiver(intake, settings.zipkin, guard) if settings.zipkin.address else None
+
+
 RECEIVERS: Final[Mapping[str, Build]] = {
     "otlp_grpc": _otlp_grpc,
     "otlp_http": _otlp_http,
+    "zipkin": _zipkin,
 }

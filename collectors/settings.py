@@ -100,6 +100,15 @@ class EnvoyAlsSettings(BaseModel):
     )
 
 
+class ZipkinSettings(HttpSettings):
+    """Zipkin's API for spans, over HTTP."""
+
+    max_json_bytes: Size = Field(
+        default=16 * MIB,
+        description="Largest JSON body after decompression; reading it takes many times its size.",
+    )
+
+
 class CollectorSettings(BaseModel):
     """All collectors."""
 
@@ -109,3 +118,4 @@ class CollectorSettings(BaseModel):
     otlp_http: OtlpHttpSettings = OtlpHttpSettings()
     otlp_grpc: OtlpGrpcSettings = OtlpGrpcSettings()
     envoy_als: EnvoyAlsSettings = EnvoyAlsSettings()
+    zipkin: ZipkinSettings = ZipkinSettings()

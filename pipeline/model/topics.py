@@ -27,6 +27,8 @@ OTLP_TRACES_FORMAT: Final = "otlp_traces"
 OTLP_METRICS_FORMAT: Final = "otlp_metrics"
 OTLP_LOGS_FORMAT: Final = "otlp_logs"
 ENVOY_ALS_FORMAT: Final = "envoy_als"
+ZIPKIN_JSON_FORMAT: Final = "zipkin_json"
+ZIPKIN_PROTO_FORMAT: Final = "zipkin_proto"
 
 TOPIC_FORMAT: Final = {
     OTLP_SPANS: OTLP_TRACES_FORMAT,
@@ -48,7 +50,8 @@ FORMAT_SIGNAL: Final = {
     OTLP_LOGS_FORMAT: "logs",
     ENVOY_ALS_FORMAT: "access_logs",
     "jaeger_json": "spans",
-    "zipkin_json": "spans",
+    ZIPKIN_JSON_FORMAT: "spans",
+    ZIPKIN_PROTO_FORMAT: "spans",
     **dict.fromkeys(LINE_FORMATS, "access_logs"),
 }
 """The table that a format mainly fills: what its records are called when they are counted."""
