@@ -16,6 +16,7 @@ LINES: Final = {
     "otlp_grpc": "OTLP/gRPC {}",
     "otlp_http": "OTLP/HTTP http://{}",
     "zipkin": "Zipkin http://{}",
+    "apigee_syslog": "Syslog of Apigee {}",
 }
 """What is printed of a listener, by its name."""
 

@@ -53,6 +53,8 @@ class Channel:
             does not hear of it.
         off_loop_bytes: bodies of this size and more are checked in a thread, so that others do not
             wait for them.
+        keeps_bad: whether records that cannot be decoded go on the bus, too, and so to quarantine;
+            where the sender does not hear of them, and has perhaps no copy.
     """
 
     source: str
@@ -61,6 +63,7 @@ class Channel:
     patience: float = 0.0
     lost: Outcome = Outcome.REJECTED
     off_loop_bytes: int = _OFF_LOOP_BYTES
+    keeps_bad: bool = False
 
     @property
     def flow(self) -> Flow:
@@ -110,18 +113,19 @@ class Intake:
         self._clock = clock
         self.room = Room(settings.max_in_flight_bytes, retry_after=settings.retry_after_seconds)
 
-    async def take(self, channel: Channel, body: Body) -> Receipt:
+    async def take(self, channel: Channel, body: Body, *, records: int = 1) -> Receipt:
         """Bring a body to the bus; returns when it is durable, or refused.
 
         While the bus has much that waits to be stored, the answer is held back for a moment: what
         is accepted is durable by then, and its sender slows down.
 
         A body larger than a message of the bus is cut between its records; a single record that is
-        larger refuses the whole body. A body in which no record is good is not published. One that
-        could not be read or checked counts as one record, since nobody knows how many it had. A
-        channel with patience waits for room and for the bus, and asks for the body again.
+        larger refuses the whole body. A body in which no record is good is not published, unless
+        the channel keeps what is bad. One that could not be read or checked counts as one record,
+        since nobody knows how many it had, unless ``records`` tells. A channel with patience waits
+        for room and for the bus, and asks for the body again.
         """
-        receipt = await self._take(channel, body)
+        receipt = await self._take(channel, body, records)
         if receipt.accepted:
             # here nothing of the body is held any more, neither its bytes nor its room
             await self._bus.ease()
@@ -132,8 +136,14 @@ class Intake:
         for format_name in formats:
             await asyncio.to_thread(admit, format_name, b"", self._masked)
 
-    async def _take(self, channel: Channel, body: Body) -> Receipt:
-        records, size = 1, 0
+    def refuse(self, channel: Channel, reason: str, *, records: int = 1, size: int = 0) -> None:
+        """Count records that a receiver could not even bring here."""
+        self._ledger.count_bytes(channel.flow, size)
+        self._ledger.count(channel.flow, Outcome.RECEIVED, records)
+        self._ledger.count(channel.flow, channel.lost, records, reason=reason)
+
+    async def _take(self, channel: Channel, body: Body, records: int) -> Receipt:
+        size = 0
         give_up = time.monotonic() + channel.patience
         while True:
             try:
@@ -142,7 +152,7 @@ class Intake:
                     size = len(value)
                     whole = await _off_loop(
                         size >= channel.off_loop_bytes,
-                        partial(admit, channel.format, value, self._masked),
+                        partial(_admitted, channel, value, self._masked),
                     )
                     records = whole.records + whole.rejected
                     if whole.records:
@@ -172,6 +182,8 @@ class Intake:
             RECEIVED_AT_HEADER: str(self._clock()),
         }
         patience = max(channel.patience, PATIENCE_SECONDS)
+        if channel.keeps_bad:
+            parts = [_with_bad(part) for part in parts]
         delivery = Delivery(self._bus, channel.topic, parts, headers, patience=patience)
         publishing = asyncio.ensure_future(delivery.run())
         try:
@@ -208,6 +220,16 @@ class Intake:
         count(flow, Outcome.ACCEPTED, accepted)
         count(flow, channel.lost, records - accepted, reason=reason_of(error))
         return Receipt(error=error)
+
+
+def _admitted(channel: Channel, value: bytes, masked: MaskedKeys) -> Admission:
+    whole = admit(channel.format, value, masked)
+    return _with_bad(whole) if channel.keeps_bad else whole
+
+
+def _with_bad(admission: Admission) -> Admission:
+    """All of its records as accepted: what is bad the decoder sets aside, which counts it."""
+    return Admission(admission.body, admission.records + admission.rejected)
 
 
 async def _off_loop(in_a_thread: bool, work: Callable[[], T]) -> T:  # noqa: FBT001 - two words

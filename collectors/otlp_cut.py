@@ -13,6 +13,7 @@ from collectors.wire_cut import Level, cut
 from pipeline.errors import DecodeError, MessageTooLarge
 from pipeline.model.topics import (
     ENVOY_ALS_FORMAT,
+    LINE_FORMATS,
     OTLP_LOGS_FORMAT as LOGS,
     OTLP_METRICS_FORMAT as METRICS,
     OTLP_TRACES_FORMAT as TRACES,
@@ -94,4 +95,20 @@ def smaller(format_name: str, request: bytes, *, size: int) -> Iterator[bytes]:
     if format_name == ZIPKIN_JSON_FORMAT:
         yield from json_cut.cut(request, size=size)
         return
+    if format_name in LINE_FORMATS:
+        yield from _lines(request, size)
+        return
     yield from cut(request, LEVELS.get(format_name, ()), size=size)
+
+
+def _lines(text: bytes, size: int) -> Iterator[bytes]:
+    """Whole lines; one may be larger by itself."""
+    begin = 0
+    while len(text) - begin > size:
+        end = text.rfind(b"\n", begin, begin + size) + 1 or text.find(b"\n", begin) + 1
+        if not end:
+            break
+        yield text[begin:end]
+        begin = end
+    if begin < len(text):
+        yield text[begin:]

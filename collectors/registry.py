@@ -7,6 +7,7 @@ from collectors.intake import Intake
 from collectors.listen import Guard
 from collectors.receive.otlp_grpc import OtlpGrpcReceiver
 from collectors.receive.otlp_http import OtlpHttpReceiver
+from collectors.receive.syslog import SyslogReceiver
 from collectors.receive.zipkin import ZipkinReceiver
 from collectors.receiver import Receiver
 from collectors.settings import CollectorSettings
@@ -31,8 +32,14 @@ def _zipkin(intake: Intake, settings: CollectorSettings, guard: Guard) -> Receiv
     return ZipkinReceiver(intake, settings.zipkin, guard) if settings.zipkin.address else None
 
 
+def _apigee_syslog(intake: Intake, settings: CollectorSettings, _: Guard) -> Receiver | None:
+    syslog = settings.apigee_syslog
+    return SyslogReceiver(intake, syslog) if syslog.address else None
+
+
 RECEIVERS: Final[Mapping[str, Build]] = {
     "otlp_grpc": _otlp_grpc,
     "otlp_http": _otlp_http,
     "zipkin": _zipkin,
+    "apigee_syslog": _apigee_syslog,
 }

@@ -29,6 +29,7 @@ OTLP_LOGS_FORMAT: Final = "otlp_logs"
 ENVOY_ALS_FORMAT: Final = "envoy_als"
 ZIPKIN_JSON_FORMAT: Final = "zipkin_json"
 ZIPKIN_PROTO_FORMAT: Final = "zipkin_proto"
+APIGEE_FORMAT: Final = "apigee"
 
 TOPIC_FORMAT: Final = {
     OTLP_SPANS: OTLP_TRACES_FORMAT,
@@ -39,7 +40,7 @@ TOPIC_FORMAT: Final = {
 
 LINE_FORMATS: Final = (
     "envoy_text", "linkerd_apache", "ztunnel", "envoy_json", "linkerd_json", "combined",
-    "kong_json", "aws_apigateway", "apigee",
+    "kong_json", "aws_apigateway", APIGEE_FORMAT,
 )  # fmt: skip
 """Formats whose records are lines of text, each a module of ``pipeline/decode`` of that name.
 Where a line could be of several, the first counts."""
