@@ -20,6 +20,7 @@ from api.demo.network import Ports
 from api.demo.processes import Child, find_program, spawn
 from api.demo.services import Services
 from api.demo.teller import JsonObject
+from api.demo.tracing import tracing
 from pipeline.errors import Permanent
 
 START_SECONDS: Final = 30.0
@@ -134,7 +135,8 @@ async def running_mesh(
         ports = stack.enter_context(Ports())
         layout = lay_out(mesh, telemetry=telemetry, directory=directory, ports=ports)
         client = await stack.enter_async_context(_client())
-        services = Services(mesh, layout.sidecars, client)
+        tracers = await stack.enter_async_context(tracing(mesh, layout.sidecars, telemetry))
+        services = Services(mesh, layout.sidecars, client, tracers)
         await stack.enter_async_context(_serve(services, layout.sockets))
         envoys = await stack.enter_async_context(_envoys(program, layout, directory))
         load = Load(mesh, layout.gateway.listener, client, limit=limit, pace=pace)
