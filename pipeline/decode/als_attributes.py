@@ -16,9 +16,9 @@ from pipeline.decode.als_entries import Entries, joined, nanoseconds
 from pipeline.decode.als_messages import TEXTS_BY_TEXT, TIMES
 from pipeline.decode.envoy_words import HEADERS_WITH_QUERY
 from pipeline.decode.hashing import distinct
+from pipeline.decode.json_members import Members
 from pipeline.decode.json_text import JSON
 from pipeline.decode.kernel import Buffer, Ints, kernel
-from pipeline.decode.members import Members
 from pipeline.decode.otlp_common import BOOL, INT, STRING
 from pipeline.decode.protobuf_struct import Json, any_of, struct_or_raw
 from pipeline.decode.text import LENGTH_MASK, OFFSET_BITS
