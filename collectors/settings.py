@@ -34,21 +34,17 @@ class IntakeSettings(BaseModel):
     )
 
 
-class OtlpHttpSettings(BaseModel):
-    """OTLP over HTTP."""
+class HttpSettings(BaseModel):
+    """What every listener over HTTP has: an address, and limits."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     address: str | None = Field(
-        default="127.0.0.1:4318", description="HOST:PORT; port 0 picks one; empty turns it off."
+        default=None, description="HOST:PORT; port 0 picks one; empty turns it off."
     )
     max_body_bytes: Size = Field(default=16 * MIB, description="Largest body on the wire.")
     max_decompressed_bytes: Size = Field(
         default=64 * MIB, description="Largest body after decompression."
-    )
-    max_json_bytes: Size = Field(
-        default=16 * MIB,
-        description="Largest JSON body after decompression; reading it takes many times its size.",
     )
     max_head_bytes: Size = Field(default=64 * 1024, description="Largest request line and headers.")
     max_connections: Annotated[int, Field(ge=1)] = Field(
@@ -59,6 +55,18 @@ class OtlpHttpSettings(BaseModel):
     )
     drain_seconds: Seconds = Field(
         default=10.0, description="How long requests under way may take when it stops."
+    )
+
+
+class OtlpHttpSettings(HttpSettings):
+    """OTLP over HTTP."""
+
+    address: str | None = Field(
+        default="127.0.0.1:4318", description="HOST:PORT; port 0 picks one; empty turns it off."
+    )
+    max_json_bytes: Size = Field(
+        default=16 * MIB,
+        description="Largest JSON body after decompression; reading it takes many times its size.",
     )
 
 
