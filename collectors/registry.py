@@ -5,6 +5,7 @@ from typing import Final
 
 from collectors.intake import Intake
 from collectors.listen import Guard
+from collectors.receive.firehose import FirehoseReceiver, access_guard
 from collectors.receive.otlp_grpc import OtlpGrpcReceiver
 from collectors.receive.otlp_http import OtlpHttpReceiver
 from collectors.receiver import Receiver
@@ -26,7 +27,15 @@ def _otlp_http(intake: Intake, settings: CollectorSettings, guard: Guard) -> Rec
     return OtlpHttpReceiver(intake, settings.otlp_http, guard)
 
 
+def _firehose(intake: Intake, settings: CollectorSettings, _: Guard) -> Receiver | None:
+    if not settings.firehose.address:
+        return None
+    guard = access_guard(settings.firehose, settings.intake)
+    return FirehoseReceiver(intake, settings.firehose, guard)
+
+
 RECEIVERS: Final[Mapping[str, Build]] = {
     "otlp_grpc": _otlp_grpc,
     "otlp_http": _otlp_http,
+    "firehose": _firehose,
 }

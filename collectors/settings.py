@@ -100,6 +100,24 @@ class EnvoyAlsSettings(BaseModel):
     )
 
 
+class FirehoseSettings(HttpSettings):
+    """The HTTP endpoint of Amazon Data Firehose."""
+
+    access_key: SecretStr | None = Field(
+        default=None,
+        description="Access key that Firehose must carry; needed to listen beyond loopback. "
+        "Without one the intake's token is expected, where that is set.",
+    )
+    max_body_bytes: Size = Field(default=64 * MIB, description="Largest body on the wire.")
+    max_head_bytes: Size = Field(
+        default=128 * 1024,
+        description="Largest request line and headers; common attributes alone may be 64 KiB.",
+    )
+    max_records_bytes: Size = Field(
+        default=64 * MIB, description="Largest records of a request, all together and inflated."
+    )
+
+
 class CollectorSettings(BaseModel):
     """All collectors."""
 
@@ -109,3 +127,4 @@ class CollectorSettings(BaseModel):
     otlp_http: OtlpHttpSettings = OtlpHttpSettings()
     otlp_grpc: OtlpGrpcSettings = OtlpGrpcSettings()
     envoy_als: EnvoyAlsSettings = EnvoyAlsSettings()
+    firehose: FirehoseSettings = FirehoseSettings()
