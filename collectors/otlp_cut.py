@@ -8,10 +8,12 @@ too large by itself is cut the same way, scope by scope and record by record.
 from collections.abc import Iterator
 from typing import BinaryIO, Final
 
+from collectors.line_cut import line_parts
 from collectors.wire_cut import Level, cut
 from pipeline.errors import DecodeError, MessageTooLarge
 from pipeline.model.topics import (
     ENVOY_ALS_FORMAT,
+    LINE_FORMATS,
     OTLP_LOGS_FORMAT as LOGS,
     OTLP_METRICS_FORMAT as METRICS,
     OTLP_TRACES_FORMAT as TRACES,
@@ -82,9 +84,13 @@ def smaller(format_name: str, request: bytes, *, size: int) -> Iterator[bytes]:
 
     Resource groups stay whole where they can, then scopes, then records; a record is what the
     answer to a sender counts, so a metric is cut between its data points. A metric with data of two
-    kinds, which no sender may write, stays whole. Bytes of other formats are given as they are.
+    kinds, which no sender may write, stays whole. Lines are cut between lines. Bytes of other
+    formats are given as they are.
 
     Raises:
         DecodeError: what had to be walked is not protobuf.
     """
+    if format_name in LINE_FORMATS:
+        yield from line_parts(request, size=size)
+        return
     yield from cut(request, LEVELS.get(format_name, ()), size=size)
