@@ -16,6 +16,8 @@ LINES: Final = {
     "otlp_grpc": "OTLP/gRPC {}",
     "otlp_http": "OTLP/HTTP http://{}",
     "firehose": "Amazon Data Firehose http://{}/firehose",
+    "kong_http_log": "Kong's http-log http://{}/kong",
+    "apigee_http": "Apigee http://{}/apigee",
 }
 """What is printed of a listener, by its name."""
 

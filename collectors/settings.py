@@ -118,6 +118,14 @@ class FirehoseSettings(HttpSettings):
     )
 
 
+class KongHttpLogSettings(HttpSettings):
+    """Kong's plugin http-log."""
+
+
+class ApigeeHttpSettings(HttpSettings):
+    """Access records that Apigee's proxies post."""
+
+
 class CollectorSettings(BaseModel):
     """All collectors."""
 
@@ -128,3 +136,5 @@ class CollectorSettings(BaseModel):
     otlp_grpc: OtlpGrpcSettings = OtlpGrpcSettings()
     envoy_als: EnvoyAlsSettings = EnvoyAlsSettings()
     firehose: FirehoseSettings = FirehoseSettings()
+    kong_http_log: KongHttpLogSettings = KongHttpLogSettings()
+    apigee_http: ApigeeHttpSettings = ApigeeHttpSettings()
