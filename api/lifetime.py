@@ -17,6 +17,9 @@ LINES: Final = {
     "otlp_http": "OTLP/HTTP http://{}",
     "zipkin": "Zipkin http://{}",
     "apigee_syslog": "Syslog of Apigee {}",
+    "firehose": "Amazon Data Firehose http://{}/firehose",
+    "kong_http_log": "Kong's http-log http://{}/kong",
+    "apigee_http": "Apigee http://{}/apigee",
 }
 """What is printed of a listener, by its name."""
 

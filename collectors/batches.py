@@ -8,7 +8,8 @@ import asyncio
 from dataclasses import dataclass, field
 from typing import Final
 
-from collectors.intake import Channel, Intake
+from collectors.channel import Channel
+from collectors.intake import Intake
 from collectors.room import Claim
 from pipeline.errors import Permanent
 
@@ -85,11 +86,14 @@ class Batches:
         await asyncio.wait({self._publishing})
         self._publishing = None
         if left := len(self._batch.lines):
-            self._intake.refuse(self._channel, GivenUp.reason, records=left, size=self._batch.size)
+            self._intake.dropped(self._channel, left, GivenUp.reason)
             self._batch = _Batch()
 
     async def _publish(self) -> None:
         while batch := await self._next():
+            if self._given_up:
+                self._intake.dropped(self._channel, len(batch.lines), GivenUp.reason)
+                continue
             text = b"\n".join((*batch.lines, b""))
 
             async def body(claim: Claim, text: bytes = text) -> bytes:
@@ -98,7 +102,7 @@ class Batches:
                 claim.grow(len(text))
                 return text
 
-            await self._intake.take(self._channel, body, records=len(batch.lines))
+            await self._intake.take(self._channel, body)
 
     async def _next(self) -> _Batch | None:
         """The next batch, once it is full or its time is over; None at the end."""

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import BinaryIO, Final
 
 from collectors import json_cut
+from collectors.line_cut import line_parts
 from collectors.wire_cut import Level, cut
 from pipeline.errors import DecodeError, MessageTooLarge
 from pipeline.model.topics import (
@@ -87,7 +88,8 @@ def smaller(format_name: str, request: bytes, *, size: int) -> Iterator[bytes]:
 
     Resource groups stay whole where they can, then scopes, then records; a record is what the
     answer to a sender counts, so a metric is cut between its data points. A metric with data of two
-    kinds, which no sender may write, stays whole. Bytes of other formats are given as they are.
+    kinds, which no sender may write, stays whole. Lines are cut between lines. Bytes of other
+    formats are given as they are.
 
     Raises:
         DecodeError: what had to be walked is not protobuf, or not JSON.
@@ -96,19 +98,6 @@ def smaller(format_name: str, request: bytes, *, size: int) -> Iterator[bytes]:
         yield from json_cut.cut(request, size=size)
         return
     if format_name in LINE_FORMATS:
-        yield from _lines(request, size)
+        yield from line_parts(request, size=size)
         return
     yield from cut(request, LEVELS.get(format_name, ()), size=size)
-
-
-def _lines(text: bytes, size: int) -> Iterator[bytes]:
-    """Whole lines; one may be larger by itself."""
-    begin = 0
-    while len(text) - begin > size:
-        end = text.rfind(b"\n", begin, begin + size) + 1 or text.find(b"\n", begin) + 1
-        if not end:
-            break
-        yield text[begin:end]
-        begin = end
-    if begin < len(text):
-        yield text[begin:]

@@ -158,6 +158,32 @@ class ApigeeSyslogSettings(BaseModel):
         return self
 
 
+class FirehoseSettings(HttpSettings):
+    """The HTTP endpoint of Amazon Data Firehose."""
+
+    access_key: SecretStr | None = Field(
+        default=None,
+        description="Access key that Firehose must carry; needed to listen beyond loopback. "
+        "Without one the intake's token is expected, where that is set.",
+    )
+    max_body_bytes: Size = Field(default=64 * MIB, description="Largest body on the wire.")
+    max_head_bytes: Size = Field(
+        default=128 * 1024,
+        description="Largest request line and headers; common attributes alone may be 64 KiB.",
+    )
+    max_records_bytes: Size = Field(
+        default=64 * MIB, description="Largest records of a request, all together and inflated."
+    )
+
+
+class KongHttpLogSettings(HttpSettings):
+    """Kong's plugin http-log."""
+
+
+class ApigeeHttpSettings(HttpSettings):
+    """Access records that Apigee's proxies post."""
+
+
 class CollectorSettings(BaseModel):
     """All collectors."""
 
@@ -169,3 +195,6 @@ class CollectorSettings(BaseModel):
     envoy_als: EnvoyAlsSettings = EnvoyAlsSettings()
     zipkin: ZipkinSettings = ZipkinSettings()
     apigee_syslog: ApigeeSyslogSettings = ApigeeSyslogSettings()
+    firehose: FirehoseSettings = FirehoseSettings()
+    kong_http_log: KongHttpLogSettings = KongHttpLogSettings()
+    apigee_http: ApigeeHttpSettings = ApigeeHttpSettings()

@@ -173,10 +173,10 @@ class SyslogReceiver:
 
     async def _add(self, frame: bytes | BadFrame) -> None:
         if isinstance(frame, BadFrame):
-            self._intake.refuse(_CHANNEL, f"malformed: {frame.reason}")
+            self._intake.dropped(_CHANNEL, 1, f"malformed: {frame.reason}")
             return
         message = message_of(frame)
         if message:
             await self._batches.add(message)
         else:
-            self._intake.refuse(_CHANNEL, "malformed: no message", size=len(frame))
+            self._intake.dropped(_CHANNEL, 1, "malformed: no message")

@@ -3,7 +3,6 @@
 import io
 
 import pytest
-from hypothesis import given, strategies as st
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from collectors.formats import LOGS, TRACES
@@ -77,14 +76,3 @@ def test_small_requests_stay_as_they_are() -> None:
 
 def test_other_formats_are_given_as_they_are() -> None:
     assert list(smaller("jaeger_json", b"[{}, {}]", size=3)) == [b"[{}, {}]"]
-
-
-@given(
-    st.lists(st.binary(max_size=30).map(lambda raw: raw.replace(b"\n", b""))), st.integers(1, 60)
-)
-def test_lines_are_cut_between_lines(lines: list[bytes], size: int) -> None:
-    text = b"\n".join(lines)
-    parts = list(smaller("apigee", text, size=size))
-    assert b"".join(parts) == text
-    assert all(part.endswith(b"\n") for part in parts[:-1])
-    assert all(len(part) <= size or part.count(b"\n", 0, -1) == 0 for part in parts)
