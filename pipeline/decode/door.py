@@ -69,7 +69,10 @@ def admit(format_name: str, body: bytes, masked: MaskedKeys) -> Admission:
     rejected = sum(refusal.records for refusal in refused)
     records = sum(len(walked.rows(table)) for table in gate.records)
     reason = refused[0].reason if refused else ""
-    if masked.mask(walked, gate.headers):
+    hidden = masked.mask(walked, gate.headers)
+    if gate.texts and gate.may_have_lines(body):
+        hidden |= masked.mask_texts(walked, gate.texts)
+    if hidden:
         body = walked.buffer.data[: walked.buffer.size].tobytes()
     return Admission(body, records - rejected, rejected, reason)
 

@@ -72,6 +72,26 @@ class MaskedKeys:
                 masked += self._mask(walked, rows, headers[table])
         return masked > 0
 
+    def mask_texts(self, walked: Walked, tables: Iterable[str]) -> bool:
+        """Overwrite secrets within strings of these tables of attributes; tells if it did."""
+        slices = [
+            one
+            for table in tables
+            for rows in (walked.rows(table),)
+            for one in rows.column("value")[rows.column("type") == STRING].tolist()
+        ]
+        places = [(one >> OFFSET_BITS, one & LENGTH_MASK) for one in slices]
+        data = walked.buffer.data
+        text = b"\n".join(data[begin : begin + size].tobytes() for begin, size in places)
+        hidden = self.mask_text(text)
+        if hidden is text:
+            return False
+        at = 0
+        for begin, size in places:
+            data[begin : begin + size] = np.frombuffer(hidden, np.uint8, size, at)
+            at += size + 1
+        return True
+
     def _mask(self, walked: Walked, rows: Rows, prefix: str) -> int:
         if prefix not in self._compiled:
             bare = {name.removeprefix(prefix) for name in self._names if name.startswith(prefix)}
