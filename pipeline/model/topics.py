@@ -28,6 +28,8 @@ OTLP_METRICS_FORMAT: Final = "otlp_metrics"
 OTLP_LOGS_FORMAT: Final = "otlp_logs"
 ENVOY_ALS_FORMAT: Final = "envoy_als"
 CLOUDWATCH_METRICS_FORMAT: Final = "cloudwatch_metrics"
+ZIPKIN_JSON_FORMAT: Final = "zipkin_json"
+ZIPKIN_PROTO_FORMAT: Final = "zipkin_proto"
 
 TOPIC_FORMAT: Final = {
     OTLP_SPANS: OTLP_TRACES_FORMAT,
@@ -49,7 +51,8 @@ FORMAT_SIGNAL: Final = {
     OTLP_LOGS_FORMAT: "logs",
     ENVOY_ALS_FORMAT: "access_logs",
     "jaeger_json": "spans",
-    "zipkin_json": "spans",
+    ZIPKIN_JSON_FORMAT: "spans",
+    ZIPKIN_PROTO_FORMAT: "spans",
     **dict.fromkeys(LINE_FORMATS, "access_logs"),
     CLOUDWATCH_METRICS_FORMAT: "metric_points",
 }
