@@ -11,6 +11,7 @@ from typing import Final, Protocol, cast
 from pipeline.model.decoded import Decoded
 from pipeline.model.topics import (
     ENVOY_ALS_FORMAT,
+    EXPOSITION_FORMATS,
     LINE_FORMATS,
     OTLP_LOGS_FORMAT,
     OTLP_METRICS_FORMAT,
@@ -32,7 +33,7 @@ MODULES: Final[Mapping[str, str]] = {
     ENVOY_ALS_FORMAT: "pipeline.decode.envoy_als",
     "jaeger_json": "pipeline.decode.jaeger_json",
     "zipkin_json": "pipeline.decode.zipkin_json",
-    **{name: f"pipeline.decode.{name}" for name in LINE_FORMATS},
+    **{name: f"pipeline.decode.{name}" for name in (*LINE_FORMATS, *EXPOSITION_FORMATS)},
 }
 """The module of each format: it has a function ``decode`` and, where senders bring the format to
 the door, a ``GATE``, or ``LINES`` where its records are lines. A new format is one line here; one

@@ -13,6 +13,7 @@ from typing import Final
 
 from pipeline.decode import MODULES, otlp_json
 from pipeline.decode.declaration import Each, Enter
+from pipeline.decode.exposition_door import admit_exposition, mask_exposition
 from pipeline.decode.gate import Gate
 from pipeline.decode.intern import bytes_of, field_1
 from pipeline.decode.json_masking import masked_text
@@ -20,7 +21,7 @@ from pipeline.decode.line_door import admit_lines
 from pipeline.decode.masking import MaskedKeys
 from pipeline.decode.wire import Format, Walked
 from pipeline.errors import DecodeError, InvalidInput
-from pipeline.model.topics import ENVOY_ALS_FORMAT, LINE_FORMATS
+from pipeline.model.topics import ENVOY_ALS_FORMAT, EXPOSITION_FORMATS, LINE_FORMATS
 
 __all__ = ["Admission", "MaskedKeys", "admit", "admit_foreign", "envoy_identifier"]
 
@@ -43,14 +44,15 @@ class Admission:
 
 
 def admit(format_name: str, body: bytes, masked: MaskedKeys) -> Admission:
-    """Check a body of a protobuf format or of lines, count its records, and mask its secrets.
+    """Check a body of protobuf, lines or scraped text, count its records, and mask its secrets.
 
     Raises:
         DecodeError: the body is malformed; nothing of it can be taken.
         InvalidInput: there is no such format at the door.
     """
-    if format_name in LINE_FORMATS:
-        lines = admit_lines(format_name, body, masked)
+    if format_name in (*LINE_FORMATS, *EXPOSITION_FORMATS):
+        check = admit_lines if format_name in LINE_FORMATS else admit_exposition
+        lines = check(format_name, body, masked)
         reason = lines.refused[0].reason if lines.refused else ""
         return Admission(lines.body, lines.records, lines.rejected, reason)
     gate = _gate(format_name)
@@ -78,6 +80,8 @@ def admit_foreign(format_name: str, body: bytes, masked: MaskedKeys) -> bytes:
         body = otlp_json.to_protobuf(body, otlp_json.REQUESTS[format_name])
     if format_name not in MODULES:
         return body
+    if format_name in EXPOSITION_FORMATS:
+        return mask_exposition(body, masked)
     if format_name in LINE_FORMATS or _found_gate(format_name):
         return admit(format_name, body, masked).body
     return masked_text(body, masked.names)
@@ -150,5 +154,7 @@ def _found_gate(format_name: str) -> Gate | None:
 def _gate(format_name: str) -> Gate:
     gate = _found_gate(format_name)
     if gate is None:
-        raise InvalidInput("format", found=format_name, allowed="a format of protobuf or of lines")
+        raise InvalidInput(
+            "format", found=format_name, allowed="a format of protobuf, lines or scraped text"
+        )
     return gate
