@@ -11,6 +11,7 @@ from collectors.receive.firehose import FirehoseReceiver, access_guard
 from collectors.receive.kong_http_log import KONG_HTTP_LOG
 from collectors.receive.otlp_grpc import OtlpGrpcReceiver
 from collectors.receive.otlp_http import OtlpHttpReceiver
+from collectors.receive.zipkin import ZipkinReceiver
 from collectors.receiver import Receiver
 from collectors.settings import CollectorSettings, HttpSettings
 
@@ -47,10 +48,15 @@ def _webhook(webhook: Webhook) -> Build:
     return build
 
 
+def _zipkin(intake: Intake, settings: CollectorSettings, guard: Guard) -> Receiver | None:
+    return ZipkinReceiver(intake, settings.zipkin, guard) if settings.zipkin.address else None
+
+
 RECEIVERS: Final[Mapping[str, Build]] = {
     "otlp_grpc": _otlp_grpc,
     "otlp_http": _otlp_http,
     "firehose": _firehose,
     KONG_HTTP_LOG.source: _webhook(KONG_HTTP_LOG),
     APIGEE_HTTP.source: _webhook(APIGEE_HTTP),
+    "zipkin": _zipkin,
 }

@@ -126,6 +126,15 @@ class ApigeeHttpSettings(HttpSettings):
     """Access records that Apigee's proxies post."""
 
 
+class ZipkinSettings(HttpSettings):
+    """Zipkin's API for spans, over HTTP."""
+
+    max_json_bytes: Size = Field(
+        default=16 * MIB,
+        description="Largest JSON body after decompression; reading it takes many times its size.",
+    )
+
+
 class CollectorSettings(BaseModel):
     """All collectors."""
 
@@ -138,3 +147,4 @@ class CollectorSettings(BaseModel):
     firehose: FirehoseSettings = FirehoseSettings()
     kong_http_log: KongHttpLogSettings = KongHttpLogSettings()
     apigee_http: ApigeeHttpSettings = ApigeeHttpSettings()
+    zipkin: ZipkinSettings = ZipkinSettings()
