@@ -10,7 +10,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from pipeline.decode.als_attributes import without_query
 from pipeline.decode.deep_json import members_written, written
 from pipeline.decode.kernel import Ints
 from pipeline.decode.lines import Lines, lines_of
@@ -169,7 +168,7 @@ class JsonColumns:
         """
         told = [
             {
-                named.get(name, name): without_query(value)
+                named.get(name, name): _without_query(value)
                 if name in urls and isinstance(value, str)
                 else value
                 for name, value in one.items()
@@ -214,3 +213,8 @@ def _as_number(value: object) -> int | None:
     if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 1 << 63:
         return value
     return -1
+
+
+def _without_query(url: str) -> str:
+    """A URL or path without query and fragment."""
+    return url.partition("?")[0].partition("#")[0]

@@ -27,6 +27,7 @@ OTLP_TRACES_FORMAT: Final = "otlp_traces"
 OTLP_METRICS_FORMAT: Final = "otlp_metrics"
 OTLP_LOGS_FORMAT: Final = "otlp_logs"
 ENVOY_ALS_FORMAT: Final = "envoy_als"
+CLOUDWATCH_METRICS_FORMAT: Final = "cloudwatch_metrics"
 
 TOPIC_FORMAT: Final = {
     OTLP_SPANS: OTLP_TRACES_FORMAT,
@@ -37,7 +38,7 @@ TOPIC_FORMAT: Final = {
 
 LINE_FORMATS: Final = (
     "envoy_text", "linkerd_apache", "ztunnel", "envoy_json", "linkerd_json", "combined",
-    "kong_json", "aws_apigateway", "apigee",
+    "kong_json", "aws_apigateway", "apigee", CLOUDWATCH_METRICS_FORMAT,
 )  # fmt: skip
 """Formats whose records are lines of text, each a module of ``pipeline/decode`` of that name.
 Where a line could be of several, the first counts."""
@@ -50,5 +51,6 @@ FORMAT_SIGNAL: Final = {
     "jaeger_json": "spans",
     "zipkin_json": "spans",
     **dict.fromkeys(LINE_FORMATS, "access_logs"),
+    CLOUDWATCH_METRICS_FORMAT: "metric_points",
 }
 """The table that a format mainly fills: what its records are called when they are counted."""

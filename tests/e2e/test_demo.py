@@ -144,6 +144,19 @@ def test_reporters_on_both_sides_agree(finished):
             assert edge["coverage"] == 1.0, ends
 
 
+def test_every_call_between_services_is_told_by_both_applications_and_both_proxies(finished):
+    told = edges(finished.by_service)
+    gateway = "shop/edge-gateway"
+    for ends, edge in told.items():
+        reporters = {one["reporter"] for one in edge["reporters"]}
+        if ends[0] == "clients":
+            assert reporters == {"gateway"}
+        elif ends[0] == gateway:
+            assert reporters >= {"gateway", "server_proxy"}, ends
+        else:
+            assert reporters == {"client", "client_proxy", "server_proxy", "server"}, ends
+
+
 def test_nodes_are_a_gateway_services_and_clients(finished):
     kinds = {node["id"]: node["kind"] for node in finished.by_service["nodes"]}
     services = {MESH.node(service.name): "service" for service in MESH.services}
