@@ -17,6 +17,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, InstrumentationScope, KeyValue
 from opentelemetry.proto.trace.v1.trace_pb2 import ScopeSpans, Span
 
+from pipeline.decode.deep_json import written
 from pipeline.model.decoded import Decoded, Refusal
 
 INT64_MIN: Final = -(2**63)
@@ -193,15 +194,8 @@ def key_value(key: str, value: object) -> KeyValue:
     elif isinstance(value, str):
         typed = AnyValue(string_value=value)
     else:
-        typed = AnyValue(string_value=str(value) if isinstance(value, int) else _json(value))
+        typed = AnyValue(string_value=str(value) if isinstance(value, int) else written(value))
     return KeyValue(key=key, value=typed)
-
-
-def _json(structure: object) -> str:
-    try:
-        return orjson.dumps(structure).decode()
-    except orjson.JSONEncodeError:
-        return TOO_DEEP
 
 
 def flat(value: object) -> Iterator[object]:
