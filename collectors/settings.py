@@ -1,8 +1,9 @@
 """Settings of the collectors: where they listen, and how much they take at once."""
 
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Self
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 
 from pipeline.model.secret_keys import SECRET_KEYS
 
@@ -100,6 +101,63 @@ class EnvoyAlsSettings(BaseModel):
     )
 
 
+class ZipkinSettings(HttpSettings):
+    """Zipkin's API for spans, over HTTP."""
+
+    max_json_bytes: Size = Field(
+        default=16 * MIB,
+        description="Largest JSON body after decompression; reading it takes many times its size.",
+    )
+
+
+class ApigeeSyslogSettings(BaseModel):
+    """Syslog over TCP, for MessageLogging of Apigee."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    address: str | None = Field(
+        default=None, description="HOST:PORT; port 0 picks one; empty turns it off."
+    )
+    certificate_file: Path | None = Field(
+        default=None, description="PEM file of the server's certificate chain; turns TLS on."
+    )
+    key_file: Path | None = Field(
+        default=None, description="PEM file of the certificate's private key."
+    )
+    client_ca_file: Path | None = Field(
+        default=None,
+        description="PEM file of the authorities that senders' certificates must be signed by.",
+    )
+    any_sender: bool = Field(
+        default=False,
+        description="Listen beyond loopback for whoever reaches the address, without a client CA.",
+    )
+    max_frame_bytes: Size = Field(default=256 * 1024, description="Longest message.")
+    max_connections: Annotated[int, Field(ge=1)] = Field(
+        default=256, description="Connections open at once; more are closed at once."
+    )
+    idle_seconds: Seconds = Field(
+        default=900.0, description="How long a connection may say nothing."
+    )
+    batch_seconds: Seconds = Field(
+        default=0.2, description="How long a message waits for others to go on the bus with."
+    )
+    batch_bytes: Size = Field(
+        default=512 * 1024, description="Bytes at which messages wait for no others."
+    )
+    drain_seconds: Seconds = Field(
+        default=10.0, description="How long the bus is waited for when it stops."
+    )
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        if (self.certificate_file is None) != (self.key_file is None):
+            raise ValueError("a certificate and its key, both or neither")
+        if self.client_ca_file is not None and self.certificate_file is None:
+            raise ValueError("a client CA only with a certificate and its key: TLS needs them")
+        return self
+
+
 class FirehoseSettings(HttpSettings):
     """The HTTP endpoint of Amazon Data Firehose."""
 
@@ -126,15 +184,6 @@ class ApigeeHttpSettings(HttpSettings):
     """Access records that Apigee's proxies post."""
 
 
-class ZipkinSettings(HttpSettings):
-    """Zipkin's API for spans, over HTTP."""
-
-    max_json_bytes: Size = Field(
-        default=16 * MIB,
-        description="Largest JSON body after decompression; reading it takes many times its size.",
-    )
-
-
 class CollectorSettings(BaseModel):
     """All collectors."""
 
@@ -144,7 +193,8 @@ class CollectorSettings(BaseModel):
     otlp_http: OtlpHttpSettings = OtlpHttpSettings()
     otlp_grpc: OtlpGrpcSettings = OtlpGrpcSettings()
     envoy_als: EnvoyAlsSettings = EnvoyAlsSettings()
+    zipkin: ZipkinSettings = ZipkinSettings()
+    apigee_syslog: ApigeeSyslogSettings = ApigeeSyslogSettings()
     firehose: FirehoseSettings = FirehoseSettings()
     kong_http_log: KongHttpLogSettings = KongHttpLogSettings()
     apigee_http: ApigeeHttpSettings = ApigeeHttpSettings()
-    zipkin: ZipkinSettings = ZipkinSettings()
