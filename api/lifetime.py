@@ -15,6 +15,10 @@ LINES: Final = {
     "api": "API {}",
     "otlp_grpc": "OTLP/gRPC {}",
     "otlp_http": "OTLP/HTTP http://{}",
+    "firehose": "Amazon Data Firehose http://{}/firehose",
+    "kong_http_log": "Kong's http-log http://{}/kong",
+    "apigee_http": "Apigee http://{}/apigee",
+    "zipkin": "Zipkin http://{}",
 }
 """What is printed of a listener, by its name."""
 

@@ -100,6 +100,41 @@ class EnvoyAlsSettings(BaseModel):
     )
 
 
+class FirehoseSettings(HttpSettings):
+    """The HTTP endpoint of Amazon Data Firehose."""
+
+    access_key: SecretStr | None = Field(
+        default=None,
+        description="Access key that Firehose must carry; needed to listen beyond loopback. "
+        "Without one the intake's token is expected, where that is set.",
+    )
+    max_body_bytes: Size = Field(default=64 * MIB, description="Largest body on the wire.")
+    max_head_bytes: Size = Field(
+        default=128 * 1024,
+        description="Largest request line and headers; common attributes alone may be 64 KiB.",
+    )
+    max_records_bytes: Size = Field(
+        default=64 * MIB, description="Largest records of a request, all together and inflated."
+    )
+
+
+class KongHttpLogSettings(HttpSettings):
+    """Kong's plugin http-log."""
+
+
+class ApigeeHttpSettings(HttpSettings):
+    """Access records that Apigee's proxies post."""
+
+
+class ZipkinSettings(HttpSettings):
+    """Zipkin's API for spans, over HTTP."""
+
+    max_json_bytes: Size = Field(
+        default=16 * MIB,
+        description="Largest JSON body after decompression; reading it takes many times its size.",
+    )
+
+
 class CollectorSettings(BaseModel):
     """All collectors."""
 
@@ -109,3 +144,7 @@ class CollectorSettings(BaseModel):
     otlp_http: OtlpHttpSettings = OtlpHttpSettings()
     otlp_grpc: OtlpGrpcSettings = OtlpGrpcSettings()
     envoy_als: EnvoyAlsSettings = EnvoyAlsSettings()
+    firehose: FirehoseSettings = FirehoseSettings()
+    kong_http_log: KongHttpLogSettings = KongHttpLogSettings()
+    apigee_http: ApigeeHttpSettings = ApigeeHttpSettings()
+    zipkin: ZipkinSettings = ZipkinSettings()

@@ -1,14 +1,16 @@
 """Reads recordings from files and puts them on the bus: what ``meshweir import`` does.
 
-Files may be plain, gzip or zstd (told by their first bytes), lines of text, JSON in any layout that
-``json_documents`` can cut, or protobuf: a bare OTLP request, or what the Collector's file exporter
-writes (each message behind its size in four bytes, big-endian; compressed one by one or not).
+Files may be plain, gzip or zstd (told by their first bytes), lines of text, scraped metrics (of the
+time when the file was written), JSON in any layout that ``json_documents`` can cut, or protobuf: a
+bare OTLP request, or what the Collector's file exporter writes (each message behind its size in
+four bytes, big-endian; compressed one by one or not).
 What cannot be read is set aside with its place and reason, and the rest goes in. Memory is bounded
 by the largest document, not by the file.
 """
 
 import asyncio
 import gzip
+import os
 import time
 import zlib
 from collections.abc import Callable, Iterable
@@ -156,8 +158,7 @@ class _Import:
         report = self._report
         try:
             with self._path.open("rb") as file:
-                size = self._path.stat().st_size
-                await self._take(file, size)
+                await self._take(file, self._path.stat())
         except _UNREADABLE as error:
             report.error = _explained(error)
         except MeshweirError as error:
@@ -172,8 +173,9 @@ class _Import:
             )
         return report
 
-    async def _take(self, file: BinaryIO, size: int) -> None:
-        recording = Recording(_opened(file), format=self._name, masked=self._masked)
+    async def _take(self, file: BinaryIO, stat: os.stat_result) -> None:
+        size, at_ms = stat.st_size, stat.st_mtime_ns // 1_000_000
+        recording = Recording(_opened(file), format=self._name, masked=self._masked, at_ms=at_ms)
         items = recording.read()
         try:
             while (item := await asyncio.to_thread(next, items, None)) is not None:

@@ -25,6 +25,7 @@ from pipeline.model.topics import (
     OTLP_LOGS_FORMAT,
     OTLP_METRICS_FORMAT,
     OTLP_TRACES_FORMAT,
+    PROMETHEUS_TEXT_FORMAT,
 )
 
 _TIME: Final = 1_000_000_000
@@ -85,12 +86,18 @@ _LINES: Final = {
 }
 """Lines that take a decoder through its kernels; other formats of lines need no others."""
 
+_EXPOSITION: Final = (
+    b'# TYPE a counter\na_total{code="200"} 1 # {trace_id="1",b="c"} 0.5 1\n'
+    b'h_bucket{le="1",a="b\\n"} 1\nh_bucket{le="+Inf",a="b\\n"} 2\nh_sum 1.5e300 5\nh_count 2 5\n'
+)
+
 SAMPLES: Final[Mapping[str, Callable[[], bytes]]] = {
     OTLP_TRACES_FORMAT: _traces,
     OTLP_METRICS_FORMAT: _metrics,
     OTLP_LOGS_FORMAT: _logs,
     ENVOY_ALS_FORMAT: _access_logs,
     **{name: partial(bytes, line) for name, line in _LINES.items()},
+    PROMETHEUS_TEXT_FORMAT: partial(bytes, _EXPOSITION),
 }
 """For each format a small message that takes its decoder through all kernels."""
 

@@ -28,6 +28,8 @@ OTLP_METRICS_FORMAT: Final = "otlp_metrics"
 OTLP_LOGS_FORMAT: Final = "otlp_logs"
 ENVOY_ALS_FORMAT: Final = "envoy_als"
 CLOUDWATCH_METRICS_FORMAT: Final = "cloudwatch_metrics"
+ZIPKIN_JSON_FORMAT: Final = "zipkin_json"
+ZIPKIN_PROTO_FORMAT: Final = "zipkin_proto"
 
 TOPIC_FORMAT: Final = {
     OTLP_SPANS: OTLP_TRACES_FORMAT,
@@ -43,14 +45,22 @@ LINE_FORMATS: Final = (
 """Formats whose records are lines of text, each a module of ``pipeline/decode`` of that name.
 Where a line could be of several, the first counts."""
 
+PROMETHEUS_TEXT_FORMAT: Final = "prometheus_text"
+OPENMETRICS_TEXT_FORMAT: Final = "openmetrics_text"
+
+EXPOSITION_FORMATS: Final = (PROMETHEUS_TEXT_FORMAT, OPENMETRICS_TEXT_FORMAT)
+"""Formats of scraped text, each a module of ``pipeline/decode`` of that name."""
+
 FORMAT_SIGNAL: Final = {
     OTLP_TRACES_FORMAT: "spans",
     OTLP_METRICS_FORMAT: "metric_points",
     OTLP_LOGS_FORMAT: "logs",
     ENVOY_ALS_FORMAT: "access_logs",
     "jaeger_json": "spans",
-    "zipkin_json": "spans",
+    ZIPKIN_JSON_FORMAT: "spans",
+    ZIPKIN_PROTO_FORMAT: "spans",
     **dict.fromkeys(LINE_FORMATS, "access_logs"),
     CLOUDWATCH_METRICS_FORMAT: "metric_points",
+    **dict.fromkeys(EXPOSITION_FORMATS, "metric_points"),
 }
 """The table that a format mainly fills: what its records are called when they are counted."""

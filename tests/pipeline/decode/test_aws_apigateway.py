@@ -10,7 +10,7 @@ import pyarrow as pa
 import pytest
 from hypothesis import given, strategies as st
 
-from pipeline.decode import DECODERS
+from pipeline.decode import DECODERS, cloudwatch
 from pipeline.decode.aws_apigateway import LINES, decode, without_ids
 from pipeline.decode.gateway_records import CONTROL
 from tests.golden import Golden
@@ -259,6 +259,15 @@ def test_control_messages_are_counted_and_dropped():
 )
 def test_broken_payloads(payload, reason):
     assert refused(decode([payload])) == [(reason, None, 1)]
+
+
+def test_a_second_bomb_is_not_inflated_after_the_first():
+    budget = cloudwatch.Budget(1 << 16)
+    data = base64.b64encode(gzip.compress(bytes(1 << 20))).decode()
+    records = {"records": [{"data": data}] * 3}
+    lines = cloudwatch.unwrap(orjson.dumps(records), budget)
+    assert lines.count(b"inflates to too many bytes") == 3
+    assert budget.left == -1
 
 
 def test_payloads_in_payloads_are_not_followed_for_ever():
