@@ -26,9 +26,6 @@ UINT32_MAX: Final = 2**32 - 1
 
 Number = TypeVar("Number", int, float)
 
-TOO_DEEP: Final = "(nested too deeply)"
-"""What stands for a structure that can be read but not be written again."""
-
 _HEX: Final = re.compile(r"[0-9a-fA-F]+")
 _NUMBER: Final = re.compile(r"-?[0-9]{1,20}")
 
@@ -179,7 +176,7 @@ def key_value(key: str, value: object) -> KeyValue:
     """An attribute of the OTLP type that is natural to a Python value.
 
     Integers beyond 64 bits become text, and structures become JSON text, so that nothing is lost;
-    but for structures deeper than 254, in whose place stands ``TOO_DEEP``.
+    but for structures deeper than 254, in whose place stands ``deep_json.TOO_DEEP``.
     """
     if value is None:
         return KeyValue(key=key)
