@@ -15,6 +15,7 @@ LINES: Final = {
     "api": "API {}",
     "otlp_grpc": "OTLP/gRPC {}",
     "otlp_http": "OTLP/HTTP http://{}",
+    "scrape": "scraping for {}",
 }
 """What is printed of a listener, by its name."""
 

@@ -125,6 +125,11 @@ class Intake:
             await self._bus.ease()
         return receipt
 
+    def lose(self, channel: Channel, reason: str) -> None:
+        """Count one record that a receiver could not even bring here, such as a scrape skipped."""
+        self._ledger.count(channel.flow, Outcome.RECEIVED, 1)
+        self._ledger.count(channel.flow, channel.lost, 1, reason=reason)
+
     async def warm_up(self, *formats: str) -> None:
         """Have the check compiled before the first sender waits for it."""
         for format_name in formats:

@@ -26,7 +26,17 @@ def _otlp_http(intake: Intake, settings: CollectorSettings, guard: Guard) -> Rec
     return OtlpHttpReceiver(intake, settings.otlp_http, guard)
 
 
+def _scrape(intake: Intake, settings: CollectorSettings, _guard: Guard) -> Receiver | None:
+    if not settings.scrape.asked_for:
+        return None
+    # half a second of imports that a process without targets need not pay
+    from collectors.scrape.scraper import Scraper  # noqa: PLC0415
+
+    return Scraper(intake, settings.scrape)
+
+
 RECEIVERS: Final[Mapping[str, Build]] = {
     "otlp_grpc": _otlp_grpc,
     "otlp_http": _otlp_http,
+    "scrape": _scrape,
 }
