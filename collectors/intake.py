@@ -116,7 +116,7 @@ class Intake:
         return receipt
 
     def dropped(self, channel: Channel, records: int, reason: str) -> None:
-        """Count records that came in and have nothing to say, so that they go nowhere."""
+        """Count records that go nowhere: nothing to say, or a scrape that was skipped."""
         self._ledger.count(channel.flow, Outcome.RECEIVED, records)
         self._ledger.count(channel.flow, Outcome.DROPPED, records, reason=reason)
 

@@ -58,6 +58,15 @@ def _webhook(webhook: Webhook) -> Build:
     return build
 
 
+def _scrape(intake: Intake, settings: CollectorSettings, _guard: Guard) -> Receiver | None:
+    if not settings.scrape.asked_for:
+        return None
+    # half a second of imports that a process without targets need not pay
+    from collectors.scrape.scraper import Scraper  # noqa: PLC0415
+
+    return Scraper(intake, settings.scrape)
+
+
 RECEIVERS: Final[Mapping[str, Build]] = {
     "otlp_grpc": _otlp_grpc,
     "otlp_http": _otlp_http,
@@ -66,4 +75,5 @@ RECEIVERS: Final[Mapping[str, Build]] = {
     "firehose": _firehose,
     KONG_HTTP_LOG.source: _webhook(KONG_HTTP_LOG),
     APIGEE_HTTP.source: _webhook(APIGEE_HTTP),
+    "scrape": _scrape,
 }
