@@ -15,7 +15,6 @@ from pipeline.decode import MODULES, otlp_json
 from pipeline.decode.declaration import Each, Enter
 from pipeline.decode.gate import Gate
 from pipeline.decode.intern import bytes_of, field_1
-from pipeline.decode.json_masking import masked_text
 from pipeline.decode.line_door import admit_lines
 from pipeline.decode.masking import MaskedKeys
 from pipeline.decode.wire import Format, Walked
@@ -80,7 +79,7 @@ def admit_foreign(format_name: str, body: bytes, masked: MaskedKeys) -> bytes:
         return body
     if format_name in LINE_FORMATS or _found_gate(format_name):
         return admit(format_name, body, masked).body
-    return masked_text(body, masked.names)
+    return masked.mask_json(body)
 
 
 def envoy_identifier(body: bytes) -> bytes:
