@@ -5,6 +5,7 @@ from typing import Annotated, Self
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 
+from pipeline.model.personal_fields import PersonalData
 from pipeline.model.secret_keys import SECRET_KEYS
 
 MIB = 1024 * 1024
@@ -33,6 +34,29 @@ class IntakeSettings(BaseModel):
         default=SECRET_KEYS,
         description="Attribute keys whose values are masked before anything is stored.",
     )
+    personal_data: PersonalData = Field(
+        default=PersonalData.HASH,
+        description="What becomes of personal data before anything is stored: hash (a keyed "
+        "pseudonym), drop (stars) or keep.",
+    )
+    personal_fields: tuple[str, ...] = Field(
+        default=(),
+        description="Names of further fields of JSON records, and attributes, that are personal.",
+    )
+    pseudonym_key: SecretStr | None = Field(
+        default=None,
+        description="Key of the pseudonyms, of 16 characters or more: the same for all collectors "
+        "and workers. Without it one is made in the data directory.",
+    )
+    pseudonym_key_file: Path | None = Field(
+        default=None, description="File that holds the key, instead of the key itself."
+    )
+
+    @model_validator(mode="after")
+    def _one_key(self) -> Self:
+        if self.pseudonym_key is not None and self.pseudonym_key_file is not None:
+            raise ValueError("intake_pseudonym_key or intake_pseudonym_key_file, not both")
+        return self
 
 
 class HttpSettings(BaseModel):
