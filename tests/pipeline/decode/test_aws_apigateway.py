@@ -280,6 +280,20 @@ def test_payloads_in_payloads_are_not_followed_for_ever():
     ]
 
 
+def test_a_long_name_is_not_repeated_for_each_of_many_events():
+    event = {"id": "1", "timestamp": 1, "message": "{}"}
+    message = {**subscription("x"), "logGroup": "g" * (1 << 20), "logEvents": [event] * 100}
+    decoded = decode([orjson.dumps(message)])
+    assert refused(decoded)[-1][0] == "inflates to too many bytes"
+
+
+@pytest.mark.parametrize("depth", [10, 300, 900])
+def test_payloads_in_arrays_in_arrays_are_taken(depth):
+    line = orjson.dumps(record()).decode()
+    message = b"[" * depth + orjson.dumps(subscription(line)) + b"]" * depth
+    assert len(rows(decode([message]))) == 1
+
+
 @pytest.mark.parametrize(
     ("name", "reasons"),
     [
