@@ -156,7 +156,7 @@ def inflated(data: bytes, budget: Budget) -> bytes:
     return b"".join(parts)
 
 
-def _events(value: Mapping[str, object], lines: list[bytes], budget: _Budget) -> None:
+def _events(value: Mapping[str, object], lines: list[bytes], budget: Budget) -> None:
     """The lines of one message of CloudWatch Logs; where they come from is told with each."""
     events = value.get("logEvents")
     if value.get("messageType") == _CONTROL:
