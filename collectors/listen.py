@@ -50,7 +50,7 @@ class Guard:
             InvalidInput: it is no address, or other machines can reach it and no token is set.
         """
         host, port = split_address(address, field=field)
-        if self.is_open and not _is_loopback(host):
+        if self.is_open and not is_loopback(host):
             raise InvalidInput(
                 field,
                 found=address,
@@ -103,7 +103,8 @@ def join_address(host: str, port: int) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Whether only this machine reaches that host."""
     if host == "localhost":
         return True
     try:

@@ -11,6 +11,7 @@ from collectors.receive.firehose import FirehoseReceiver, access_guard
 from collectors.receive.kong_http_log import KONG_HTTP_LOG
 from collectors.receive.otlp_grpc import OtlpGrpcReceiver
 from collectors.receive.otlp_http import OtlpHttpReceiver
+from collectors.receive.syslog import SyslogReceiver
 from collectors.receive.zipkin import ZipkinReceiver
 from collectors.receiver import Receiver
 from collectors.settings import CollectorSettings, HttpSettings
@@ -31,6 +32,15 @@ def _otlp_http(intake: Intake, settings: CollectorSettings, guard: Guard) -> Rec
     return OtlpHttpReceiver(intake, settings.otlp_http, guard)
 
 
+def _zipkin(intake: Intake, settings: CollectorSettings, guard: Guard) -> Receiver | None:
+    return ZipkinReceiver(intake, settings.zipkin, guard) if settings.zipkin.address else None
+
+
+def _apigee_syslog(intake: Intake, settings: CollectorSettings, _: Guard) -> Receiver | None:
+    syslog = settings.apigee_syslog
+    return SyslogReceiver(intake, syslog) if syslog.address else None
+
+
 def _firehose(intake: Intake, settings: CollectorSettings, _: Guard) -> Receiver | None:
     if not settings.firehose.address:
         return None
@@ -48,15 +58,22 @@ def _webhook(webhook: Webhook) -> Build:
     return build
 
 
-def _zipkin(intake: Intake, settings: CollectorSettings, guard: Guard) -> Receiver | None:
-    return ZipkinReceiver(intake, settings.zipkin, guard) if settings.zipkin.address else None
+def _scrape(intake: Intake, settings: CollectorSettings, _guard: Guard) -> Receiver | None:
+    if not settings.scrape.asked_for:
+        return None
+    # half a second of imports that a process without targets need not pay
+    from collectors.scrape.scraper import Scraper  # noqa: PLC0415
+
+    return Scraper(intake, settings.scrape)
 
 
 RECEIVERS: Final[Mapping[str, Build]] = {
     "otlp_grpc": _otlp_grpc,
     "otlp_http": _otlp_http,
+    "zipkin": _zipkin,
+    "apigee_syslog": _apigee_syslog,
     "firehose": _firehose,
     KONG_HTTP_LOG.source: _webhook(KONG_HTTP_LOG),
     APIGEE_HTTP.source: _webhook(APIGEE_HTTP),
-    "zipkin": _zipkin,
+    "scrape": _scrape,
 }

@@ -17,7 +17,6 @@ from pipeline.decode.documents import Documents
 from pipeline.decode.exposition_door import admit_exposition, mask_exposition
 from pipeline.decode.gate import Gate
 from pipeline.decode.intern import bytes_of, field_1
-from pipeline.decode.json_masking import masked_text
 from pipeline.decode.line_door import admit_lines
 from pipeline.decode.masking import MaskedKeys
 from pipeline.decode.wire import Format, Walked
@@ -90,10 +89,10 @@ def admit_foreign(format_name: str, body: bytes, masked: MaskedKeys) -> bytes:
     if format_name not in MODULES:
         return body
     if format_name in EXPOSITION_FORMATS:
-        return mask_exposition(body, masked)
+        return mask_exposition(format_name, body, masked)
     if _comes_to_the_door(format_name):
         return admit(format_name, body, masked).body
-    return masked_text(body, masked.names)
+    return masked.mask_json(body)
 
 
 def envoy_identifier(body: bytes) -> bytes:

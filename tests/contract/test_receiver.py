@@ -160,6 +160,8 @@ SENDERS = [
     ),
 ]
 SECTIONS = ("otlp_http", "otlp_grpc", "zipkin")
+LISTENERS = (*SECTIONS, "apigee_syslog")
+"""Sections of receivers that have an address; syslog has no answers that could be tested here."""
 
 
 @pytest.fixture
@@ -329,18 +331,19 @@ async def refused_or_unreachable(sender: Sender, at: Bench) -> bool:
 
 
 async def test_addresses_tell_the_real_port_and_are_free_again(bench: Running) -> None:
-    async with bench() as at:
+    free = {name: {"address": "127.0.0.1:0"} for name in LISTENERS}
+    async with bench(**free) as at:
         addresses = dict(at.collectors.addresses)
         assert all(int(address.rpartition(":")[2]) > 0 for address in addresses.values())
-    async with bench(**{name: {"address": addresses[name]} for name in SECTIONS}) as at:
+    async with bench(**{name: {"address": addresses[name]} for name in LISTENERS}) as at:
         assert dict(at.collectors.addresses) == addresses
 
 
-@pytest.mark.parametrize("name", SECTIONS)
+@pytest.mark.parametrize("name", LISTENERS)
 async def test_an_address_in_use_is_a_clear_refusal(
     bench: Running, tmp_path: Path, name: str
 ) -> None:
-    async with bench() as at:
+    async with bench(**{name: {"address": "127.0.0.1:0"}}) as at:
         taken = at.collectors.addresses[name]
         with pytest.raises(InvalidInput, match="port 0 picks a free one") as refused:
             async with running(tmp_path / "second", **{name: {"address": taken}}):
