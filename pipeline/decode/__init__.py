@@ -16,6 +16,8 @@ from pipeline.model.topics import (
     OTLP_LOGS_FORMAT,
     OTLP_METRICS_FORMAT,
     OTLP_TRACES_FORMAT,
+    REMOTE_WRITE_2_FORMAT,
+    REMOTE_WRITE_FORMAT,
 )
 
 
@@ -33,6 +35,7 @@ MODULES: Final[Mapping[str, str]] = {
     ENVOY_ALS_FORMAT: "pipeline.decode.envoy_als",
     "jaeger_json": "pipeline.decode.jaeger_json",
     "zipkin_json": "pipeline.decode.zipkin_json",
+    **{name: f"pipeline.decode.{name}" for name in (REMOTE_WRITE_FORMAT, REMOTE_WRITE_2_FORMAT)},
     **{name: f"pipeline.decode.{name}" for name in (*LINE_FORMATS, *EXPOSITION_FORMATS)},
 }
 """The module of each format: it has a function ``decode`` and, where senders bring the format to
