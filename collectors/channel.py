@@ -1,10 +1,13 @@
 """Channels: the ways in, each with the format of what comes by it and the topic it goes on."""
 
 from dataclasses import dataclass
+from typing import Final
 
 from pipeline.decode.door import Admission
 from pipeline.model.ledger import Flow, Outcome
 from pipeline.model.topics import FORMAT_SIGNAL
+
+_OFF_LOOP_BYTES: Final = 2 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +24,8 @@ class Channel:
         keeps_bad: whether records that are not good go on the bus with the others, to be
             quarantined. For senders that cannot mend a record: told no, they would only send it
             again, and what is good around it with it.
+        off_loop_bytes: bodies of this size and more are checked in a thread, so that others do not
+            wait for them.
     """
 
     source: str
@@ -29,6 +34,7 @@ class Channel:
     patience: float = 0.0
     lost: Outcome = Outcome.REJECTED
     keeps_bad: bool = False
+    off_loop_bytes: int = _OFF_LOOP_BYTES
 
     @property
     def flow(self) -> Flow:

@@ -13,10 +13,11 @@ from typing import Final, TypeVar
 
 from collectors.channel import Channel, Parcel, Part
 from collectors.delivery import PATIENCE_SECONDS, Delivery, PartlyStored, parts_of
+from collectors.redaction import redaction
 from collectors.room import Claim, Room
 from collectors.settings import IntakeSettings
 from pipeline.bus.port import Bus
-from pipeline.decode.door import Admission, MaskedKeys, admit
+from pipeline.decode.door import Admission, admit
 from pipeline.errors import (
     BusFull,
     BusUnavailable,
@@ -30,9 +31,6 @@ from pipeline.model.ledger import Ledger, Outcome
 __all__ = ["Body", "Bring", "Channel", "Intake", "Parcel", "Receipt", "reason_of"]
 
 T = TypeVar("T")
-
-_OFF_LOOP_BYTES: Final = 2 * 1024 * 1024
-"""Bodies of this size and more are checked in a thread, so that others do not wait for them."""
 
 Body = Callable[[Claim], Awaitable[bytes]]
 """Brings the body: reads, inflates, converts; grows the claim by what it holds in memory."""
@@ -70,7 +68,7 @@ class Intake:
     Args:
         bus: where bodies go.
         ledger: where they are counted.
-        settings: room for requests under way, and the keys to mask.
+        settings: room for requests under way, and what is hidden.
         clock: Unix nanoseconds.
     """
 
@@ -84,7 +82,7 @@ class Intake:
     ) -> None:
         self._bus = bus
         self._ledger = ledger
-        self._masked = MaskedKeys(settings.masked_keys)
+        self._masked = redaction(settings)
         self._clock = clock
         self.room = Room(settings.max_in_flight_bytes, retry_after=settings.retry_after_seconds)
 
@@ -119,7 +117,7 @@ class Intake:
         return receipt
 
     def dropped(self, channel: Channel, records: int, reason: str) -> None:
-        """Count records that came in and have nothing to say, so that they go nowhere."""
+        """Count records that go nowhere: nothing to say, or a scrape that was skipped."""
         self._ledger.count(channel.flow, Outcome.RECEIVED, records)
         self._ledger.count(channel.flow, Outcome.DROPPED, records, reason=reason)
 
@@ -152,12 +150,9 @@ class Intake:
                 return self._taken(seen)
 
     async def _checked(self, parcel: Parcel) -> "_Seen":
-        size = len(parcel.body)
         check = partial(admit, parcel.channel.format, parcel.body, self._masked)
-        return _Seen(parcel.channel, size, await self._off_loop(size, check))
-
-    async def _off_loop(self, size: int, work: Callable[[], T]) -> T:
-        return work() if size < _OFF_LOOP_BYTES else await asyncio.to_thread(work)
+        whole = await _worked(parcel.channel, len(parcel.body), check)
+        return _Seen(parcel.channel, len(parcel.body), whole)
 
     async def _deliver(self, seen: Sequence["_Seen"], claim: Claim) -> None:
         parts = [part for one in seen if one.goes_on for part in await self._parts(one, claim)]
@@ -179,7 +174,7 @@ class Intake:
         if size > limit:
             claim.grow(size)  # the parts, beside the whole
         cut = partial(parts_of, one.channel.format, one.whole, limit=limit)
-        return [Part(one.channel, admission) for admission in await self._off_loop(size, cut)]
+        return [Part(one.channel, admission) for admission in await _worked(one.channel, size, cut)]
 
     def _count_alone(self, seen: Sequence["_Seen"], publishing: asyncio.Future[None]) -> None:
         error = None if publishing.cancelled() else publishing.exception()
@@ -232,6 +227,10 @@ class _Seen:
     def goes_on(self) -> bool:
         """Whether anything of it belongs on the bus."""
         return self.part.accepted > 0
+
+
+async def _worked(channel: Channel, size: int, work: Callable[[], T]) -> T:
+    return work() if size < channel.off_loop_bytes else await asyncio.to_thread(work)
 
 
 def reason_of(error: MeshweirError) -> str:

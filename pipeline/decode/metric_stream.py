@@ -20,6 +20,7 @@ from opentelemetry.proto.common.v1.common_pb2 import InstrumentationScope, KeyVa
 from opentelemetry.proto.metrics.v1.metrics_pb2 import SummaryDataPoint
 
 from pipeline.decode.cloudwatch_metrics import BROKEN_FRAME, BROKEN_OTLP
+from pipeline.decode.otlp_metrics import OTLP_METRICS
 from pipeline.errors import DecodeError
 
 _GROUP: Final = b"\x0a"
@@ -52,7 +53,11 @@ def request_of(record: bytes) -> bytes:
         changed = [_with_attributes(point) for point in _points(parsed)]
     except ProtobufError as error:
         raise DecodeError(BROKEN_OTLP) from error
-    return parsed.SerializeToString() if any(changed) else request
+    if any(changed):
+        request = parsed.SerializeToString()
+    if OTLP_METRICS.walk([request]).refused:  # stricter than protobuf: it bounds the nesting
+        raise DecodeError(BROKEN_OTLP)
+    return request
 
 
 def _frames(record: bytes) -> Iterator[bytes]:
