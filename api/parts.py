@@ -9,6 +9,7 @@ from typing import Final
 
 from api.beside import beside
 from api.feeding import Feed, claim
+from api.pseudonyms import with_key
 from api.readiness import Readiness
 from api.settings import Settings
 from api.stores import opened_store
@@ -53,11 +54,12 @@ async def open_parts(settings: Settings) -> AsyncIterator[Parts]:
     With Kafka the bus reads any partition, without a consumer group.
 
     Raises:
-        InvalidInput: another bus feeds the data directory.
+        InvalidInput: another bus feeds the data directory, or the key of pseudonyms cannot be had.
         StoreBusy: another process holds the data directory.
         StoreIncompatible: the store is not of this version.
         BusUnavailable: the bus cannot be opened, or no broker answers.
     """
+    settings = with_key(settings)
     async with opened_store(settings) as store:
         if settings.kafka.bootstrap_servers:
             await claimed(settings, Feed.KAFKA, store)

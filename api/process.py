@@ -21,6 +21,7 @@ from api.parts import (
     repeating,
     telling,
 )
+from api.pseudonyms import of_role
 from api.readiness import Readiness
 from api.role import Role
 from api.running import announced
@@ -30,6 +31,7 @@ from api.stores import opened_store
 from api.version import program_version
 from api.watched import WatchedJob
 from collectors.listen import bind, split_address
+from collectors.redaction import redaction
 from pipeline.bus.port import Bus
 from pipeline.jobs.compact import CompactJob
 from pipeline.jobs.ingest import IngestJob
@@ -69,9 +71,10 @@ async def running(role: Role, settings: Settings) -> AsyncIterator[Mapping[str, 
     All listen from then on; what is not there yet ``/readyz`` tells.
 
     Raises:
-        InvalidInput: an address cannot be had.
+        InvalidInput: an address, or the key of pseudonyms, cannot be had.
         MeshweirError: a part cannot be opened.
     """
+    settings = of_role(settings, role)
     token = settings.api.bearer_token()
     host, port = split_address(settings.api.address, field="api_address")
     async with AsyncExitStack() as stack:
@@ -131,7 +134,7 @@ def make_jobs(parts: Opened) -> list[Job]:
         parts.store,
         parts.ledger,
         parts.settings.ingest,
-        masked_keys=parts.settings.collectors.intake.masked_keys,
+        masked=redaction(parts.settings.collectors.intake),
     )
     if parts.settings.kafka.bootstrap_servers:
         ingest = WatchedJob(ingest, parts.ready)

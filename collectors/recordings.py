@@ -20,7 +20,6 @@ from collectors.pieces import MESSAGE_BYTES, Fault, Piece
 from pipeline.decode import jaeger_json, otlp_json, zipkin_json
 from pipeline.decode.door import MaskedKeys, admit
 from pipeline.decode.exposition_door import admit_exposition
-from pipeline.decode.json_masking import mask, may_have
 from pipeline.decode.otlp_json import REQUESTS
 from pipeline.decode.via_otlp import flat
 from pipeline.errors import DecodeError, MessageTooLarge
@@ -44,18 +43,17 @@ class Recording:
     Args:
         stream: the bytes, decompressed.
         format: a name out of ``formats.FORMATS``.
-        masked: attribute keys whose values are masked.
+        masked: what is hidden.
         at_ms: the time of samples that carry none, Unix milliseconds.
     """
 
     def __init__(
-        self, stream: BinaryIO, *, format: str, masked: frozenset[str], at_ms: int = 0
+        self, stream: BinaryIO, *, format: str, masked: MaskedKeys, at_ms: int = 0
     ) -> None:
         self._stream = stream
         self._format = format
         self._at_ms = at_ms
-        self._names = frozenset(key.lower() for key in masked)
-        self._masked = MaskedKeys(tuple(sorted(masked)))
+        self._masked = masked
 
     def read(self) -> Iterator[Piece | Fault]:
         """All pieces and faults, in the order of the file.
@@ -141,7 +139,7 @@ class Recording:
                 yield Piece(name, part, converted.spans, refused)
 
     def _without_secrets(self, found: json_documents.Cut) -> bytes:
-        if may_have(found.text, self._names) and mask(found.value, self._names):
+        if self._masked.mask_value(found.text, found.value):
             return orjson.dumps(found.value)
         return found.text
 

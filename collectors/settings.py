@@ -1,10 +1,11 @@
 """Settings of the collectors: where they listen, and how much they take at once."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Self
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 
+from pipeline.model.personal_fields import PersonalData
 from pipeline.model.secret_keys import SECRET_KEYS
 
 MIB = 1024 * 1024
@@ -33,6 +34,29 @@ class IntakeSettings(BaseModel):
         default=SECRET_KEYS,
         description="Attribute keys whose values are masked before anything is stored.",
     )
+    personal_data: PersonalData = Field(
+        default=PersonalData.HASH,
+        description="What becomes of personal data before anything is stored: hash (a keyed "
+        "pseudonym), drop (stars) or keep.",
+    )
+    personal_fields: tuple[str, ...] = Field(
+        default=(),
+        description="Names of further fields of JSON records, and attributes, that are personal.",
+    )
+    pseudonym_key: SecretStr | None = Field(
+        default=None,
+        description="Key of the pseudonyms, of 16 characters or more: the same for all collectors "
+        "and workers. Without it one is made in the data directory.",
+    )
+    pseudonym_key_file: Path | None = Field(
+        default=None, description="File that holds the key, instead of the key itself."
+    )
+
+    @model_validator(mode="after")
+    def _one_key(self) -> Self:
+        if self.pseudonym_key is not None and self.pseudonym_key_file is not None:
+            raise ValueError("intake_pseudonym_key or intake_pseudonym_key_file, not both")
+        return self
 
 
 class HttpSettings(BaseModel):
@@ -99,6 +123,89 @@ class EnvoyAlsSettings(BaseModel):
         default=30.0,
         description="How long a stream is not read while the bus is full, before it is ended.",
     )
+
+
+class ZipkinSettings(HttpSettings):
+    """Zipkin's API for spans, over HTTP."""
+
+    max_json_bytes: Size = Field(
+        default=16 * MIB,
+        description="Largest JSON body after decompression; reading it takes many times its size.",
+    )
+
+
+class ApigeeSyslogSettings(BaseModel):
+    """Syslog over TCP, for MessageLogging of Apigee."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    address: str | None = Field(
+        default=None, description="HOST:PORT; port 0 picks one; empty turns it off."
+    )
+    certificate_file: Path | None = Field(
+        default=None, description="PEM file of the server's certificate chain; turns TLS on."
+    )
+    key_file: Path | None = Field(
+        default=None, description="PEM file of the certificate's private key."
+    )
+    client_ca_file: Path | None = Field(
+        default=None,
+        description="PEM file of the authorities that senders' certificates must be signed by.",
+    )
+    any_sender: bool = Field(
+        default=False,
+        description="Listen beyond loopback for whoever reaches the address, without a client CA.",
+    )
+    max_frame_bytes: Size = Field(default=256 * 1024, description="Longest message.")
+    max_connections: Annotated[int, Field(ge=1)] = Field(
+        default=256, description="Connections open at once; more are closed at once."
+    )
+    idle_seconds: Seconds = Field(
+        default=900.0, description="How long a connection may say nothing."
+    )
+    batch_seconds: Seconds = Field(
+        default=0.2, description="How long a message waits for others to go on the bus with."
+    )
+    batch_bytes: Size = Field(
+        default=512 * 1024, description="Bytes at which messages wait for no others."
+    )
+    drain_seconds: Seconds = Field(
+        default=10.0, description="How long the bus is waited for when it stops."
+    )
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        if (self.certificate_file is None) != (self.key_file is None):
+            raise ValueError("a certificate and its key, both or neither")
+        if self.client_ca_file is not None and self.certificate_file is None:
+            raise ValueError("a client CA only with a certificate and its key: TLS needs them")
+        return self
+
+
+class FirehoseSettings(HttpSettings):
+    """The HTTP endpoint of Amazon Data Firehose."""
+
+    access_key: SecretStr | None = Field(
+        default=None,
+        description="Access key that Firehose must carry; needed to listen beyond loopback. "
+        "Without one the intake's token is expected, where that is set.",
+    )
+    max_body_bytes: Size = Field(default=64 * MIB, description="Largest body on the wire.")
+    max_head_bytes: Size = Field(
+        default=128 * 1024,
+        description="Largest request line and headers; common attributes alone may be 64 KiB.",
+    )
+    max_records_bytes: Size = Field(
+        default=64 * MIB, description="Largest records of a request, all together and inflated."
+    )
+
+
+class KongHttpLogSettings(HttpSettings):
+    """Kong's plugin http-log."""
+
+
+class ApigeeHttpSettings(HttpSettings):
+    """Access records that Apigee's proxies post."""
 
 
 class ScrapeSettings(BaseModel):
@@ -173,4 +280,9 @@ class CollectorSettings(BaseModel):
     otlp_http: OtlpHttpSettings = OtlpHttpSettings()
     otlp_grpc: OtlpGrpcSettings = OtlpGrpcSettings()
     envoy_als: EnvoyAlsSettings = EnvoyAlsSettings()
+    zipkin: ZipkinSettings = ZipkinSettings()
+    apigee_syslog: ApigeeSyslogSettings = ApigeeSyslogSettings()
+    firehose: FirehoseSettings = FirehoseSettings()
+    kong_http_log: KongHttpLogSettings = KongHttpLogSettings()
+    apigee_http: ApigeeHttpSettings = ApigeeHttpSettings()
     scrape: ScrapeSettings = ScrapeSettings()

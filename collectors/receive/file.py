@@ -24,8 +24,10 @@ from collectors import formats
 from collectors.intake import reason_of
 from collectors.pieces import MESSAGE_BYTES, Fault, Piece
 from collectors.recordings import ZSTD_MAGIC, Recording
+from collectors.redaction import redaction
 from collectors.settings import IntakeSettings
 from pipeline.bus.port import Bus
+from pipeline.decode.masking import MaskedKeys
 from pipeline.errors import MeshweirError, Transient
 from pipeline.model.ledger import Flow, Ledger, Outcome
 from pipeline.model.topics import (
@@ -106,13 +108,13 @@ async def import_files(
         bus: where messages go; a full bus is waited for.
         ledger: where records are counted, under the source ``import``.
         on_progress: called after every message.
-        settings: the keys to mask.
+        settings: what is hidden.
 
     Raises:
         InvalidInput: the format is not known.
     """
     name = formats.known(format)
-    masked = frozenset((settings or IntakeSettings()).masked_keys)
+    masked = redaction(settings or IntakeSettings())
     reports: list[FileReport] = []
     for path in paths:
         run = _Import(Path(path), name, masked, bus, ledger, on_progress)
@@ -137,7 +139,7 @@ class _Import:
         self,
         path: Path,
         name: str,
-        masked: frozenset[str],
+        masked: MaskedKeys,
         bus: Bus,
         ledger: Ledger,
         on_progress: OnProgress | None,

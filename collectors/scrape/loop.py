@@ -187,7 +187,7 @@ class TargetLoop:
         return receipt
 
     def _lose(self, reason: str) -> None:
-        self._intake.lose(CHANNELS[self._format], reason)
+        self._intake.dropped(CHANNELS[self._format], 1, reason)
 
     def _stands(self, now: Standing) -> None:
         """Take note, and log what changed."""

@@ -210,5 +210,5 @@ class Pursuit:
             _log.warning("job %s: %d more targets are left alone", self.name, len(new) - LOGGED)
         for _, why in new:
             reason = f"target left alone: {why if why in _COUNTABLE else 'malformed'}"
-            self._shared.intake.lose(CHANNELS[PROMETHEUS_TEXT_FORMAT], reason)
+            self._shared.intake.dropped(CHANNELS[PROMETHEUS_TEXT_FORMAT], 1, reason)
         self._left_alone = now

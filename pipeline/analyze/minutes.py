@@ -6,11 +6,11 @@ from typing import Final
 import polars as pl
 import pyarrow as pa
 
-from pipeline.analyze import access_log, outcome, telling
+from pipeline.analyze import access_log, crossing, outcome
 from pipeline.analyze.histogram import bucket_index
 from pipeline.analyze.identity import identify
 from pipeline.model.tables import ALIASES, CALL_KEY, EDGE_MINUTES, NODE_MINUTES, Table
-from pipeline.model.topology import OVERFLOW
+from pipeline.model.topology import OVERFLOW, NodeKind, Reporter
 
 MINUTE_NS: Final = 60_000_000_000
 
@@ -38,7 +38,8 @@ def derive(
     Args:
         spans: answer to ``pair_spans`` with a column ``home``: at least all spans of all traces
             whose home lies in a unit.
-        access_logs: answer to ``pair_access_logs`` with a column ``home``, likewise by request.
+        access_logs: answer to ``pair_access_logs`` with a column ``home``, likewise by request;
+            entries with a trace id are at home where its spans are.
         resources: rows of ``resources`` that these refer to.
         units: lowest and highest slice of each unit, ascending, not overlapping.
 
@@ -48,9 +49,7 @@ def derive(
     """
     known, identities = identify(resources)
     spans, access_logs = _in_units(spans, units), _in_units(access_logs, units)
-    told = pl.concat(
-        [telling.from_spans(spans, known), access_log.from_access_logs(access_logs, known)]
-    )
+    told = crossing.tellings(spans, access_logs, (known, identities))
     tellings = _bounded(told, ["client_name", "client_alias", "server_alias", "route"])
     own = access_log.aliases(access_logs, known)
     return {
@@ -104,7 +103,14 @@ def edge_minutes(tellings: pl.DataFrame, identities: pl.DataFrame) -> pl.DataFra
 def node_minutes(tellings: pl.DataFrame, identities: pl.DataFrame) -> pl.DataFrame:
     """Rows of ``node_minutes``: what tellers say of the requests they served."""
     summed = _sum(tellings.filter("serves"), ["teller", "route", "reporter", "signal"])
-    named = summed.join(identities, left_on="teller", right_on="identity", how="left")
+    named = summed.join(identities, left_on="teller", right_on="identity", how="left").with_columns(
+        # at its own node a gateway is one reporter, whether another gateway called it or not
+        reporter=pl.when(
+            (pl.col("kind") == NodeKind.GATEWAY) & (pl.col("reporter") == Reporter.SERVER_PROXY)
+        )
+        .then(pl.lit(Reporter.GATEWAY.value))
+        .otherwise("reporter")
+    )
     return _fold(named, ["slice", *_NODE_KEY, "reporter", "signal", "system"])
 
 

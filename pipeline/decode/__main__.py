@@ -20,6 +20,7 @@ from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 from pipeline.decode import DECODERS
 from pipeline.decode.door import MaskedKeys, admit
 from pipeline.decode.intern import field_1
+from pipeline.decode.persons import Persons
 from pipeline.model.topics import (
     ENVOY_ALS_FORMAT,
     OTLP_LOGS_FORMAT,
@@ -105,7 +106,7 @@ SAMPLES: Final[Mapping[str, Callable[[], bytes]]] = {
 def main() -> None:
     """Decode one small message of every format."""
     begin = time.perf_counter()
-    masked = MaskedKeys()
+    masked = MaskedKeys(persons=Persons(b"any"))
     for name, sample in SAMPLES.items():
         body = sample()
         DECODERS[name]([body, body])

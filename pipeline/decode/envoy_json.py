@@ -34,6 +34,8 @@ _HEADERS: Final = {
     "upstream_service_time": ("x-envoy-upstream-service-time",),
     "grpc_status": ("grpc-status", "grpc_status_number"),
     "content_type": ("content-type",),
+    "x_b3_traceid": ("x-b3-traceid",),
+    "x_amzn_trace_id": ("x-amzn-trace-id",),
 }
 """What fields are called where somebody named them after headers."""
 

@@ -38,7 +38,7 @@ def admit_exposition(format_name: str, body: bytes, masked: MaskedKeys) -> Admit
     Raises:
         DecodeError: nothing of it can be taken.
     """
-    shown = mask_exposition(body, masked)
+    shown = mask_exposition(format_name, body, masked)
     decoded = DECODERS[format_name]([shown])
     for refusal in decoded.refused:
         if refusal.whole:
@@ -47,7 +47,7 @@ def admit_exposition(format_name: str, body: bytes, masked: MaskedKeys) -> Admit
     return AdmittedLines(shown, rows.num_rows, decoded.refused)
 
 
-def mask_exposition(body: bytes, masked: MaskedKeys) -> bytes:
+def mask_exposition(format_name: str, body: bytes, masked: MaskedKeys) -> bytes:
     """The text with its secrets overwritten, of the same length."""
     lines = lines_of([body])
     found = scan(lines)
@@ -58,7 +58,7 @@ def mask_exposition(body: bytes, masked: MaskedKeys) -> bytes:
         [labels.column("value") >> OFFSET_BITS for labels in (found.labels, found.exemplar_labels)]
     )
     _exchange(text, values, _EQUALS, _NEWLINE)
-    text = buffer_of([masked.mask_text(text.data[: text.size].tobytes())])
+    text = buffer_of([masked.mask_text(text.data[: text.size].tobytes(), format_name)])
     _exchange(text, values, _NEWLINE, _EQUALS)
     return text.data[: text.size].tobytes()
 

@@ -1,4 +1,4 @@
-"""The check at the door of formats whose records are lines: secrets masked, bad lines found.
+"""The check at the door of formats of lines: secrets and persons hidden, bad lines found.
 
 The decoder itself says which lines are good, so that door and decoder can never disagree.
 """
@@ -19,8 +19,8 @@ class AdmittedLines:
     """Lines that may go on the bus.
 
     Attributes:
-        body: the bytes, secrets overwritten; of the same length as they came, unless they were
-            wrapped into something.
+        body: the bytes, secrets and persons overwritten; of the same length as they came, unless
+            they were wrapped into something.
         records: how many records the decoder will take.
         refused: what it will refuse; offsets are those of the lines as they came, None where they
             were wrapped.
@@ -37,10 +37,10 @@ class AdmittedLines:
 
 
 def admit_lines(format_name: str, body: bytes, masked: MaskedKeys) -> AdmittedLines:
-    """Mask the secrets of whole lines and count their records; answers whatever the bytes are."""
+    """Hide secrets and persons in whole lines and count their records, whatever the bytes are."""
     open_lines = line_format(format_name).opened
     lines = open_lines(body) if open_lines else body
-    masked_lines = masked.mask_text(lines)
+    masked_lines = masked.mask_text(lines, format_name)
     decoded = DECODERS[format_name]([masked_lines])
     rows = decoded.batches.get(FORMAT_SIGNAL[format_name])
     refused = decoded.refused

@@ -86,9 +86,9 @@ BOOKKEEPING: Final = (
     ),
     Table(
         "slice_links",
-        "a slice that adds rows to traces whose home is an earlier one",
+        "a slice that may hold rows of traces or requests whose home is an earlier one",
         (
-            Column("home", "i64", "lowest slice with rows of those traces"),
+            Column("home", "i64", "lowest slice with rows of those"),
             SLICE,
         ),
     ),

@@ -47,3 +47,21 @@ def logs(records: int) -> ExportLogsServiceRequest:
         record = scope.log_records.add(time_unix_nano=1_700_000_000_000_000_000)
         record.body.string_value = f"line {number}"
     return request
+
+
+def zipkin(spans: int, *, pad: int = 0) -> list[dict]:
+    """Spans of Zipkin, as its JSON tells them."""
+    tags = {"http.method": "GET"} | ({"pad": "x" * pad} if pad else {})
+    return [
+        {
+            "traceId": f"{number + 1:032x}",
+            "id": f"{number + 1:016x}",
+            "kind": "SERVER",
+            "name": "get /",
+            "timestamp": 1_700_000_000_000_000,
+            "duration": 10_000,
+            "localEndpoint": {"serviceName": "shop", "ipv4": "10.0.0.1"},
+            "tags": tags,
+        }
+        for number in range(spans)
+    ]

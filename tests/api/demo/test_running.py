@@ -1,6 +1,7 @@
 """The mesh alone, with a sink in Meshweir's place: it does what it declares, and tells it."""
 
 import asyncio
+import json
 import tempfile
 from collections import Counter
 from collections.abc import AsyncIterator
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import grpc
 import grpc.aio
+import httpx
 import pytest
 from envoy.service.accesslog.v3 import als_pb2
 from opentelemetry.proto.collector.trace.v1 import trace_service_pb2
@@ -80,6 +82,24 @@ class Told:
     served: Counter
     failed: int
     unanswered: int
+    statuses: dict[str, set[int]]
+    expositions: dict[str, str]
+
+
+async def ask_proxies(directory: Path) -> tuple[dict[str, set[int]], dict[str, str]]:
+    """What the proxies answer where they are scraped, and there to other questions."""
+    statuses: dict[str, set[int]] = {}
+    expositions = {}
+    async with httpx.AsyncClient() as client:
+        for target in json.loads(running.targets_file(directory).read_text()):
+            [address], labels = target["targets"], target["labels"]
+            paths = [labels["__metrics_path__"], "/config_dump", "/quitquitquit", "/"]
+            for path in paths:
+                answer = await client.get(f"http://{address}{path}")
+                statuses.setdefault(path, set()).add(answer.status_code)
+                if path == paths[0]:
+                    expositions[labels["k8s.deployment.name"]] = answer.text
+    return statuses, expositions
 
 
 async def one_run(directory: Path) -> Told:
@@ -105,10 +125,12 @@ async def one_run(directory: Path) -> Told:
                 if told >= wanted:
                     break
                 await asyncio.sleep(0.1)
+            statuses, expositions = await ask_proxies(directory)
         load = mesh.load
         return Told(
-            sink, edges, load.asked, mesh.services.served, load.failed.total(), load.unanswered
-        )
+            sink, edges, load.asked, mesh.services.served, load.failed.total(), load.unanswered,
+            statuses, expositions,
+        )  # fmt: skip
     finally:
         await server.stop(1)
 
@@ -140,6 +162,21 @@ def test_the_client_side_logs_a_request_once_and_the_server_side_each_attempt(to
         assert told.sink.spans[service.name, CLIENT] == calls
         assert told.sink.applications[service.name, SERVER] == called
         assert told.sink.applications[service.name, CLIENT] == calls
+
+
+def test_what_is_scraped_counts_every_attempt(told):
+    for (name, version), served in told.served.items():
+        exposition = told.expositions[f"{name}-{version}"]
+        assert (
+            f'envoy_cluster_upstream_rq_total{{envoy_cluster_name="inbound"}} {served}\n'
+            in exposition
+        )
+    assert len(told.expositions) == len(list(MESH.instances())) + 1
+
+
+def test_nothing_but_metrics_can_be_asked_where_a_proxy_is_scraped(told):
+    assert told.statuses.pop("/stats/prometheus") == {200}
+    assert set(map(frozenset, told.statuses.values())) == {frozenset({404})}
 
 
 def test_the_gateway_tells_of_both_of_its_sides(told):
