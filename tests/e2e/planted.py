@@ -21,7 +21,7 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from pipeline.model.scrape import Scrape
-from pipeline.model.secret_keys import SECRET_KEYS
+from pipeline.model.secret_keys import SECRET_KEYS, URL_HEADERS, URL_KEYS
 from pipeline.model.topics import LINE_FORMATS
 from tests.pipeline.decode.test_gateway_secrets import NAMED, leaves, planted
 from tests.zipkin_pb import list_of
@@ -120,6 +120,22 @@ def attributes(into: Any, planter: Planter, where: str) -> None:
         inner.value.string_value = planter.secret(f"{told}, inside")
         outer = into.add(key="outer").value.kvlist_value.values.add(key=key)
         outer.value.string_value = planter.secret(f"{told}, deep inside")
+    for key, url in urls(planter, where).items():
+        into.add(key=key).value.string_value = url
+
+
+def urls(planter: Planter, where: str) -> dict[str, str]:
+    """Attributes that hold a URL, each with a secret in it."""
+    forms = (
+        "https://shop/a?access_token={}&b=1",
+        "https://user:{}@shop/a",
+        "key={}&a=b",
+        "/a?sig={}",
+    )
+    return {
+        key: forms[number % len(forms)].format(planter.secret(f"{where}: {key}"))
+        for number, key in enumerate(URL_KEYS)
+    }
 
 
 def envoy_als(planter: Planter) -> Iterator[bytes]:
@@ -138,6 +154,11 @@ def envoy_als(planter: Planter) -> Iterator[bytes]:
     for what, headers in maps.items():
         for key in SECRET_KEYS:
             headers[key] = planter.secret(f"{what} {key}")
+    entry.request.path = f"/orders?access_token={planter.secret('query of the path')}"
+    entry.request.original_path = f"/o?token={planter.secret('query of the original path')}"
+    entry.request.referer = f"https://h/?code={planter.secret('query of the referer')}"
+    for header in URL_HEADERS:
+        entry.request.request_headers[header] = f"/?key={planter.secret(f'query of {header}')}&a=b"
     yield message.SerializeToString()
 
 
@@ -148,6 +169,9 @@ def jaeger_json(planter: Planter) -> Iterator[bytes]:
         return [
             {"key": key, "type": "string", "value": planter.secret(f"{where}: {key}")}
             for key in KEYS
+        ] + [
+            {"key": key, "type": "string", "value": url}
+            for key, url in urls(planter, where).items()
         ]
 
     good = {
@@ -166,7 +190,7 @@ def zipkin_json(planter: Planter) -> Iterator[bytes]:
     spans = [
         {
             "traceId": "abc2", "id": number, "timestamp": TIME // 1000, "name": MARKER,
-            "tags": {key: planter.secret(f"tag {key}") for key in KEYS},
+            "tags": {key: planter.secret(f"tag {key}") for key in KEYS} | urls(planter, "tag"),
             "localEndpoint": {"serviceName": "planted"},
         }
         for number in ("2", "123456789012345678")
