@@ -13,6 +13,7 @@ from api.pseudonyms import with_key
 from api.readiness import Readiness
 from api.settings import Settings
 from api.stores import opened_store
+from api.targets import Targets
 from api.telemetry import Telemetry
 from api.version import program_version
 from collectors.runner import Collectors
@@ -164,10 +165,14 @@ async def repeating(jobs: Sequence[Job]) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def collecting(
-    settings: Settings, bus: Bus, ledger: Ledger
+    settings: Settings, bus: Bus, ledger: Ledger, targets: Targets
 ) -> AsyncIterator[Mapping[str, str]]:
-    """Run the receivers; yields each one's name and address, and drains them at the end."""
+    """Run the receivers; yields each one's name and address, and drains them at the end.
+
+    Whom they ask for telemetry ``targets`` tells from then on.
+    """
     collectors = Collectors(settings.collectors, bus, ledger)
+    targets.follow(collectors.targets)
     await collectors.start()
     try:
         yield collectors.addresses

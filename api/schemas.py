@@ -348,3 +348,28 @@ class Quarantine(Page):
     """What was set aside."""
 
     items: list[QuarantineEntry]
+
+
+class ScrapeTarget(Answer):
+    """One target of the scraper."""
+
+    job: str = Field(examples=["kong"])
+    instance: str | None = Field(
+        description="Null of a target that is left alone.", examples=["kong-1:8100"]
+    )
+    url: str = Field(description="Without its query.", examples=["http://kong-1:8100/metrics"])
+    up: bool | None = Field(description="Whether the last scrape succeeded; null before the first.")
+    error: str | None = Field(
+        description="Why it did not, or why the target is left alone.",
+        examples=["the server answered with status 503"],
+    )
+    last_scrape: Time | None = Field(description="When it was begun.")
+    last_scrape_duration_seconds: float | None
+    samples: Count | None = Field(description="How many it brought.", examples=[1857])
+    interval_seconds: float | None = Field(examples=[15.0])
+
+
+class ScrapeTargets(Page):
+    """What is scraped, and how each target stands."""
+
+    items: list[ScrapeTarget]
