@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+import cramjam
 import grpc
 import httpx
 import orjson
@@ -21,6 +22,7 @@ from pipeline.model.messages import Partition
 from pipeline.model.topics import OTLP_SPANS, RAW_TELEMETRY
 from tests.collectors.bench import Bench, running
 from tests.collectors.payloads import traces, zipkin
+from tests.pipeline.decode.remote_messages import Told as Series, request, request_2
 from tests.zipkin_pb import list_of
 
 pytestmark = pytest.mark.anyio
@@ -96,6 +98,34 @@ async def send_zipkin(bench: Bench, body: bytes, content_type: str) -> Told:
     )
 
 
+async def send_remote_write(bench: Bench, body: bytes, proto: str) -> Told:
+    async with httpx.AsyncClient(timeout=30) as client:
+        answer = await client.post(
+            f"http://{bench.collectors.addresses['remote_write']}/api/v1/write",
+            content=bytes(cramjam.snappy.compress_raw(body)),
+            headers={
+                "content-type": f"application/x-protobuf;proto={proto}",
+                "content-encoding": "snappy",
+            },
+        )
+    retry_after = answer.headers.get("retry-after")
+    return Told(
+        yes=answer.status_code == 204,
+        again=answer.status_code == 503,
+        retry_after=float(retry_after) if retry_after else None,
+        text=answer.text,
+    )
+
+
+def remote_write_body(samples: int, pad: int = 0, *, proto: str) -> bytes:
+    told = [
+        Series({"__name__": "a_total", "pad": f"{n}{'x' * pad}"}, [(1.0, 1_764_000_000_000)])
+        for n in range(samples)
+    ]
+    message = request_2(told) if "v2" in proto else request(told)
+    return bytes(message.SerializeToString())
+
+
 def otlp_body(spans: int, pad: int = 0) -> bytes:
     return traces(spans, pad=pad).SerializeToString()
 
@@ -113,7 +143,7 @@ UNKNOWN_FIELD = struct.pack("<BBBH", 0xFA, 0x3F, 2, 7)
 
 @dataclass(frozen=True)
 class Sender:
-    """A way to send spans, and the name under which the receiver counts them.
+    """A way to send records, and the name under which the receiver counts them.
 
     Attributes:
         source: the receiver's name, and that of its section.
@@ -123,6 +153,7 @@ class Sender:
         body: a body of so many spans, each with so much padding.
         limit: name of the setting that limits a body.
         unknown: the same body with something in it that nobody knows.
+        signal: what its records are called.
     """
 
     source: str
@@ -132,6 +163,7 @@ class Sender:
     body: Callable[..., bytes] = otlp_body
     limit: str = "max_body_bytes"
     unknown: Callable[[bytes], bytes] = lambda body: body + UNKNOWN_FIELD
+    signal: str = "spans"
 
 
 SENDERS = [
@@ -158,8 +190,26 @@ SENDERS = [
         ),
         id="zipkin_proto",
     ),
+    *(
+        pytest.param(
+            Sender(
+                "remote_write",
+                partial(send_remote_write, proto=proto),
+                topic=RAW_TELEMETRY,
+                format=name,
+                body=partial(remote_write_body, proto=proto),
+                limit="max_decompressed_bytes",
+                signal="metric_points",
+            ),
+            id=name,
+        )
+        for name, proto in (
+            ("remote_write", "prometheus.WriteRequest"),
+            ("remote_write_2", "io.prometheus.write.v2.Request"),
+        )
+    ),
 ]
-SECTIONS = ("otlp_http", "otlp_grpc", "zipkin")
+SECTIONS = ("otlp_http", "otlp_grpc", "zipkin", "remote_write")
 LISTENERS = (*SECTIONS, "apigee_syslog")
 """Sections of receivers that have an address; syslog has no answers that could be tested here."""
 
@@ -192,7 +242,7 @@ async def test_yes_means_it_is_on_the_bus_as_it_was_sent(sender: Sender, bench: 
         assert message.headers["source"] == sender.source
         assert message.headers["records"] == "7"
         assert int(message.headers["received_at"]) > 1_700_000_000_000_000_000
-        assert at.count(sender.source, "spans", Outcome.ACCEPTED) == 7
+        assert at.count(sender.source, sender.signal, Outcome.ACCEPTED) == 7
 
 
 async def test_yes_is_not_said_before_it_is_durable(sender: Sender, bench: Running) -> None:
@@ -226,7 +276,7 @@ async def test_a_full_bus_says_when_to_come_back(sender: Sender, bench: Running)
         assert told[-1].again
         assert told[-1].retry_after == 2
         assert len(await at.messages(sender.topic)) == taken
-        assert at.reasons(sender.source, "spans") == {
+        assert at.reasons(sender.source, sender.signal) == {
             (Outcome.REJECTED, "bus full"): 100 * (5 - taken)
         }
         await at.bus.consumed({Partition(sender.topic): taken})
@@ -274,7 +324,7 @@ async def test_malformed_bytes_are_refused_for_good_naming_the_offset(
         assert not told.again
         assert "at byte " in told.text
         assert await at.messages(sender.topic) == []
-        assert at.count(sender.source, "spans", Outcome.REJECTED) == 1
+        assert at.count(sender.source, sender.signal, Outcome.REJECTED) == 1
         assert (await sender.send(at, sender.body(1))).yes
 
 
