@@ -11,6 +11,7 @@ from collectors.receive.firehose import FirehoseReceiver, access_guard
 from collectors.receive.kong_http_log import KONG_HTTP_LOG
 from collectors.receive.otlp_grpc import OtlpGrpcReceiver
 from collectors.receive.otlp_http import OtlpHttpReceiver
+from collectors.receive.remote_write import RemoteWriteReceiver
 from collectors.receive.syslog import SyslogReceiver
 from collectors.receive.zipkin import ZipkinReceiver
 from collectors.receiver import Receiver
@@ -34,6 +35,12 @@ def _otlp_http(intake: Intake, settings: CollectorSettings, guard: Guard) -> Rec
 
 def _zipkin(intake: Intake, settings: CollectorSettings, guard: Guard) -> Receiver | None:
     return ZipkinReceiver(intake, settings.zipkin, guard) if settings.zipkin.address else None
+
+
+def _remote_write(intake: Intake, settings: CollectorSettings, guard: Guard) -> Receiver | None:
+    if not settings.remote_write.address:
+        return None
+    return RemoteWriteReceiver(intake, settings.remote_write, guard)
 
 
 def _apigee_syslog(intake: Intake, settings: CollectorSettings, _: Guard) -> Receiver | None:
@@ -76,4 +83,5 @@ RECEIVERS: Final[Mapping[str, Build]] = {
     KONG_HTTP_LOG.source: _webhook(KONG_HTTP_LOG),
     APIGEE_HTTP.source: _webhook(APIGEE_HTTP),
     "scrape": _scrape,
+    "remote_write": _remote_write,
 }

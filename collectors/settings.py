@@ -271,6 +271,10 @@ class ScrapeSettings(BaseModel):
         return any(named)
 
 
+class RemoteWriteSettings(HttpSettings):
+    """Prometheus' remote write."""
+
+
 class CollectorSettings(BaseModel):
     """All collectors."""
 
@@ -286,3 +290,4 @@ class CollectorSettings(BaseModel):
     kong_http_log: KongHttpLogSettings = KongHttpLogSettings()
     apigee_http: ApigeeHttpSettings = ApigeeHttpSettings()
     scrape: ScrapeSettings = ScrapeSettings()
+    remote_write: RemoteWriteSettings = RemoteWriteSettings()
