@@ -16,6 +16,7 @@ from pipeline.analyze.arrays import read_only, values
 from pipeline.analyze.minutes import derive
 from pipeline.errors import StoreBusy
 from pipeline.jobs.homes import I64, U64, Homes, trace_keys
+from pipeline.jobs.metric_minutes import MetricMinutes
 from pipeline.store.port import Store, Unit
 
 SHARE: Final = 0.1
@@ -68,6 +69,7 @@ class MinutesJob:
         self._costs: dict[int, _Cost] = {}
         self._arrivals: list[tuple[float, int]] = []
         self._forgot_at = 0.0
+        self._metrics = MetricMinutes(store)
 
     async def run(self) -> bool:
         """Notice new slices, recompute what is due, merge what rests."""
@@ -95,7 +97,9 @@ class MinutesJob:
             for start in range(0, len(units), UNITS_TOGETHER)
         ]
         with ThreadPoolExecutor(RECOMPUTING) as pool:
-            return sum(pool.map(self._recompute_together, groups))
+            rows = sum(pool.map(self._recompute_together, groups))
+        self._metrics.derive_all()
+        return rows
 
     def _leads(self) -> bool:
         """Take or keep the lease; what was learnt under another one is forgotten."""
@@ -111,9 +115,10 @@ class MinutesJob:
             return False
         noticed = self._notice()
         recomputed = self._recompute(hurry=hurry)
+        derived = self._metrics.derive_stale(hurry=hurry)
         if not recomputed:
             self._merge()
-        return noticed or recomputed
+        return noticed or recomputed or derived
 
     def _notice(self) -> bool:
         moved = self._store.homes_moved()
@@ -130,7 +135,12 @@ class MinutesJob:
             return False
         self._forget()
         self._arrivals.append((time.monotonic(), slices[-1]))
-        self._store.notice(slices, self._place(slices), homes_moved=moved)
+        self._store.notice(
+            slices,
+            self._place(slices),
+            minutes=self._metrics.stale_in(slices),
+            homes_moved=moved,
+        )
         return True
 
     def _forget(self) -> None:
