@@ -105,6 +105,7 @@ def nodes_as_answered(nodes: pl.DataFrame) -> pl.DataFrame:
         "requests_per_second",
         "error_ratio",
         _quantiles("latency").alias("latency_seconds"),
+        _quantiles("latency", "_resolution").alias("latency_resolution"),
     )
 
 
@@ -122,8 +123,12 @@ def edges_as_answered(edges: pl.DataFrame) -> pl.DataFrame:
         pl.struct(_quantiles("client").alias("client"), _quantiles("server").alias("server")).alias(
             "latency_seconds"
         ),
+        pl.struct(
+            _quantiles(side, "_resolution").alias(side) for side in ("client", "server")
+        ).alias("latency_resolution"),
         "mtls_ratio",
         "reporter",
+        "signal",
         "reporters",
         "agreement",
         "coverage",
@@ -135,5 +140,5 @@ def errors_as_answered() -> pl.Expr:
     return pl.struct("client_error", "server_error", "connection")
 
 
-def _quantiles(prefix: str) -> pl.Expr:
-    return pl.struct(pl.col(f"{prefix}_{name}").alias(name) for name in QUANTILES)
+def _quantiles(prefix: str, suffix: str = "") -> pl.Expr:
+    return pl.struct(pl.col(f"{prefix}_{name}{suffix}").alias(name) for name in QUANTILES)

@@ -182,6 +182,7 @@ def _fold(summed: pl.DataFrame, keys: list[str]) -> pl.DataFrame:
         pl.col(*_SUMS).sum(),
         pl.col("bucket").filter(measured).alias("buckets"),
         pl.col("requests").filter(measured).alias("counts"),
+        pl.lit(None, pl.List(pl.Int16)).alias("widths"),
     )
 
 
