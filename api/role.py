@@ -55,6 +55,7 @@ class Role:
             "kafka",
             *(["ingest", MASKED] if self.works else []),
             *(["store"] if self.stores else []),
+            *(["identity"] if self.answers else []),
         )
 
     def carries(self, settings: Settings) -> bool:
@@ -71,6 +72,8 @@ class Role:
                 "to meshweir process; without Kafka run everything in one process: meshweir up",
             )
         settings.api.bearer_token()
+        if self.answers:
+            settings.identity.configured()
 
 
 UP: Final = Role(

@@ -4,7 +4,17 @@ from typing import Final
 
 from fastapi import APIRouter
 
-from api.routes import edges, graph, health, ingest, quarantine, recommendations, services, traces
+from api.routes import (
+    edges,
+    graph,
+    health,
+    identities,
+    ingest,
+    quarantine,
+    recommendations,
+    services,
+    traces,
+)
 
 ROUTERS: Final[tuple[APIRouter, ...]] = (
     health.router,
@@ -15,6 +25,7 @@ ROUTERS: Final[tuple[APIRouter, ...]] = (
     recommendations.router,
     ingest.router,
     quarantine.router,
+    identities.router,
 )
 """All routes, in the order of the documentation."""
 

@@ -19,6 +19,7 @@ PATHS = (
     "/v1/recommendations",
     "/v1/ingest",
     "/v1/quarantine",
+    "/v1/identities/conflicts",
 )
 
 
