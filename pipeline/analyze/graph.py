@@ -10,7 +10,7 @@ from typing import Final
 
 import polars as pl
 
-from pipeline.analyze import alias
+from pipeline.analyze import alias, consumer
 from pipeline.analyze.histogram import quantiles
 from pipeline.errors import InvalidInput
 from pipeline.model.topology import CLIENTS, NOT_RECEIVED, Graph, GroupBy, NodeKind, Reporter
@@ -58,7 +58,8 @@ def build(
     """Build the graph of the window from ``start`` (inclusive) to ``end`` (exclusive).
 
     Args:
-        edge_minutes: rows of ``edge_minutes`` of the window, from any number of slices.
+        edge_minutes: rows of ``edge_minutes`` of the window, from any number of slices; to group
+            by consumers, the answer of ``consumer.told_apart``.
         aliases: rows of ``aliases``.
         start: beginning of the window, UTC.
         end: end of the window, UTC.
@@ -71,7 +72,10 @@ def build(
         InvalidInput: ``focus`` is not a node of the graph.
     """
     arrived = edge_minutes if now is None else _arrived(edge_minutes, now)
-    known = _grouped(alias.resolve(arrived, aliases), group_by)
+    known = alias.resolve(arrived, aliases)
+    if group_by is GroupBy.CONSUMER:
+        known = consumer.first_hops(known)
+    known = _grouped(known, group_by)
     told = _by_reporter(known)
     edges = _edges(told, known, seconds=max((end - start).total_seconds(), 1.0))
     if focus is not None:
@@ -101,7 +105,7 @@ def _group_id(end: str, group_by: GroupBy) -> pl.Expr:
     node, real = pl.col(end), pl.col(f"{end}_kind").is_in(["service", "gateway"])
     namespace = node.str.extract(r"^([^/]+)/")
     match group_by:
-        case GroupBy.SERVICE:
+        case GroupBy.SERVICE | GroupBy.CONSUMER:
             return node
         case GroupBy.VERSION:
             version = pl.col(f"{end}_version")

@@ -8,7 +8,15 @@ the rows of a trace that left, cannot be replayed: its numbers are final.
 
 from typing import Final
 
-from pipeline.model.tables import ACCESS_LOGS, EDGE_MINUTES, NODE_MINUTES, QUARANTINE, RAW, SPANS
+from pipeline.model.tables import (
+    ACCESS_LOGS,
+    CONSUMER_MINUTES,
+    EDGE_MINUTES,
+    NODE_MINUTES,
+    QUARANTINE,
+    RAW,
+    SPANS,
+)
 from pipeline.store import offsets
 from pipeline.store.connection import Session
 from pipeline.store.lease import Lease
@@ -94,7 +102,7 @@ def _retire_derived(session: Session, *, before: int) -> dict[str, int]:
     old = "minute < make_timestamp_ns($before) AND slice NOT IN (SELECT low FROM units)"
     rows = {
         table.name: _delete(session, table.name, old, {"before": before})
-        for table in (EDGE_MINUTES, NODE_MINUTES)
+        for table in (EDGE_MINUTES, NODE_MINUTES, CONSUMER_MINUTES)
     }
     # a name is of use as long as there is a minute that may need it
     unused = (
