@@ -13,6 +13,8 @@ from typing import Any, Final
 import orjson
 import polars as pl
 
+from api.graph import NO_ALIASES
+from api.identities import known_aliases
 from api.problems import NotFound
 from api.times import EPOCH, Window
 from api.traces import ATTRIBUTES, as_json
@@ -86,14 +88,20 @@ class Edge:
         return told.to_dicts()
 
 
-def edge_of(store: Store, client: str, server: str, window: Window) -> Edge:
-    """The derived rows of an edge; blocks.
+def edge_of(
+    store: Store,
+    client: str,
+    server: str,
+    window: Window,
+    aliases: Mapping[str, str] = NO_ALIASES,
+) -> Edge:
+    """The derived rows of an edge; blocks. ``aliases`` are those that are configured.
 
     Raises:
         NotFound: no call of the one to the other was told of in the window.
     """
     rows = store.ask("edge_units", start=window.start, end=window.end).with_row_index("at")
-    known = alias.resolve(rows, store.ask("aliases"))
+    known = alias.resolve(rows, known_aliases(store, aliases))
     mine = known.filter((pl.col("client") == client) & (pl.col("server") == server))
     if mine.is_empty():
         raise NotFound(

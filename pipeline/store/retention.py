@@ -9,7 +9,15 @@ numbers are final.
 
 from typing import Final
 
-from pipeline.model.tables import ACCESS_LOGS, EDGE_MINUTES, NODE_MINUTES, QUARANTINE, RAW, SPANS
+from pipeline.model.tables import (
+    ACCESS_LOGS,
+    CONSUMER_MINUTES,
+    EDGE_MINUTES,
+    NODE_MINUTES,
+    QUARANTINE,
+    RAW,
+    SPANS,
+)
 from pipeline.store import metric_minutes, offsets
 from pipeline.store.connection import Session
 from pipeline.store.lease import Lease
@@ -130,7 +138,7 @@ def _retire_derived(session: Session, *, before: int) -> dict[str, int]:
     )
     rows = {
         table.name: _delete(session, table.name, old, {"before": before})
-        for table in (EDGE_MINUTES, NODE_MINUTES)
+        for table in (EDGE_MINUTES, NODE_MINUTES, CONSUMER_MINUTES)
     }
     metric_minutes.forget_final(session, before=before)
     # a name is of use as long as there is a minute that may need it
