@@ -16,6 +16,8 @@ from pipeline.model.topics import (
     OTLP_LOGS_FORMAT,
     OTLP_METRICS_FORMAT,
     OTLP_TRACES_FORMAT,
+    REMOTE_WRITE_2_FORMAT,
+    REMOTE_WRITE_FORMAT,
     ZIPKIN_JSON_FORMAT,
     ZIPKIN_PROTO_FORMAT,
 )
@@ -36,6 +38,7 @@ MODULES: Final[Mapping[str, str]] = {
     "jaeger_json": "pipeline.decode.jaeger_json",
     ZIPKIN_JSON_FORMAT: "pipeline.decode.zipkin_json",
     ZIPKIN_PROTO_FORMAT: "pipeline.decode.zipkin_proto",
+    **{name: f"pipeline.decode.{name}" for name in (REMOTE_WRITE_FORMAT, REMOTE_WRITE_2_FORMAT)},
     **{name: f"pipeline.decode.{name}" for name in (*LINE_FORMATS, *EXPOSITION_FORMATS)},
 }
 """The module of each format: it has a function ``decode`` and, where senders bring the format to

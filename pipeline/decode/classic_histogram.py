@@ -93,7 +93,8 @@ def buckets_of(
     values = ladder.values
     first = np.ones(len(values), np.bool_)
     first[1:] = ladder.owners[1:] != ladder.owners[:-1]
-    steps = np.diff(values, prepend=0.0)
+    with np.errstate(invalid="ignore"):  # of infinities; those are no counts
+        steps = np.diff(values, prepend=0.0)
     steps[first] = values[first]
     bad = ~(steps >= 0) | ~is_count(values)
     good = ladder.good

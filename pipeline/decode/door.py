@@ -70,7 +70,8 @@ def admit(format_name: str, body: bytes, masked: MaskedKeys) -> Admission:
     rejected = sum(refusal.records for refusal in refused)
     records = sum(len(walked.rows(table)) for table in gate.records)
     reason = refused[0].reason if refused else ""
-    if masked.mask(walked, gate.headers):
+    hidden = gate.mask(walked, masked) if gate.mask else masked.mask(walked, gate.headers)
+    if hidden:
         body = walked.buffer.data[: walked.buffer.size].tobytes()
     return Admission(body, records - rejected, rejected, reason)
 

@@ -28,6 +28,7 @@ from pipeline.decode.envoy_words import (
 )
 from pipeline.decode.gate import Gate
 from pipeline.decode.kernel import Ints
+from pipeline.decode.masking import MaskedKeys
 from pipeline.decode.parts import Part, first_told
 from pipeline.decode.refusals import with_records
 from pipeline.decode.text import LENGTH_MASK
@@ -46,6 +47,8 @@ LAST_DURATION: Final = 4_611_686_010
 UNREPRESENTABLE: Final = "a time outside the years 1677 to 2262, or a duration over 146 years"
 URI, DNS = 1, 2
 TRACEPARENT: Final = r"^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}(-.*)?$"
+URLS: Final = ("path", "original_path", "referer")
+"""Cells of requests that hold URLs."""
 QUERY: Final = "(?s)[?#].*"
 GRPC: Final = "application/grpc"
 GRPC_STATUS: Final = "grpc-status"
@@ -249,5 +252,11 @@ def _trace(entries: Entries) -> dict[str, pa.Array]:
     }
 
 
-GATE: Final = Gate(ENVOY_ALS, ("entries",), refused, TEXTS_BY_TEXT)
+def mask(walked: Walked, masked: MaskedKeys) -> bool:
+    """Overwrite secrets in headers, tags and in the queries of paths; tells if there were any."""
+    hidden = masked.mask(walked, TEXTS_BY_TEXT)
+    return masked.mask_cells(walked, "requests", URLS) or hidden
+
+
+GATE: Final = Gate(ENVOY_ALS, ("entries",), refused, mask=mask)
 """What the door knows of access logs."""

@@ -190,16 +190,14 @@ def _declared(lines: Lines, found: Scan, count: int) -> tuple[Declared, ...]:
         names = texts(lines.buffer, found.notes[here], empty_is_null=False).to_pylist()
         words = texts(lines.buffer, found.told[here], empty_is_null=False).to_pylist()
         for message, name, word in zip(lines.messages[here].tolist(), names, words, strict=True):
-            if kind == TYPE:
-                declared[message].types[name] = word.lower()
-            else:
-                declared[message].units[name] = word
+            told = (word.lower(), "") if kind == TYPE else ("", word)
+            declared[message].tell(name, *told)
     return declared
 
 
 def _with_scrapes(points: Points, samples: Samples, heads: Sequence[Scrape | None]) -> Points:
     """The points, and those that tell of the scrapes themselves."""
-    scraped = np.bincount(samples.messages[~samples.stale], minlength=len(heads)).tolist()
+    scraped = np.bincount(samples.owners[~samples.stale], minlength=len(heads)).tolist()
     rows = [
         (index, _nanoseconds(head.at_ms), name, value)
         for index, head in enumerate(heads)
@@ -226,7 +224,7 @@ def _with_scrapes(points: Points, samples: Samples, heads: Sequence[Scrape | Non
     )
     return Points(
         pa.concat_tables([points.table, more]),
-        np.concatenate((points.messages, np.array(messages, np.int64))),
+        np.concatenate((points.owners, np.array(messages, np.int64))),
     )
 
 
@@ -237,10 +235,10 @@ def _decoded(
     ids = pa.array([row["resource_id"] for row in resources], pa.string())
     told = {
         resources[message]["resource_id"]: resources[message]
-        for message in np.unique(points.messages).tolist()
+        for message in np.unique(points.owners).tolist()
     }
     place = METRIC_POINTS.names.index("resource_id")
-    column = ids.take(pa.array(points.messages))
+    column = ids.take(pa.array(points.owners))
     return Decoded(
         {
             METRIC_POINTS.name: points.table.set_column(place, "resource_id", column),

@@ -6,7 +6,7 @@ with a label ``le`` is of a histogram, and so are ``_sum`` and ``_count`` of the
 ``quantile`` makes a summary; ``_total`` a counter. All else is a gauge.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Final, NamedTuple
 
 GAUGE, SUM, HISTOGRAM, SUMMARY = "gauge", "sum", "histogram", "summary"
@@ -37,7 +37,7 @@ _SUFFIXES: Final = ("_bucket", "_sum", "_count", "_created", "_total", "_gsum", 
 
 
 class Name(NamedTuple):
-    """A name of series as it occurs in a message, and whether it does with these labels."""
+    """A name of series, and whether any series of it has these labels."""
 
     text: str
     le: bool = False
@@ -65,20 +65,35 @@ class Family(NamedTuple):
 
 
 class Declared(NamedTuple):
-    """What a message tells of its metrics: types and units by the metric's name."""
+    """What is told of metrics: types and units by the metric's name."""
 
-    types: Mapping[str, str]
-    units: Mapping[str, str]
+    types: dict[str, str]
+    units: dict[str, str]
+
+    def tell(self, name: str, type_: str, unit: str) -> None:
+        """Remember what was told of a metric, as far as it was told."""
+        if type_:
+            self.types[name] = type_
+        if unit:
+            self.units[name] = unit
 
 
 def families_of(names: Iterable[Name], declared: Declared) -> list[Family]:
-    """The family of each name, all of one message."""
+    """The family of each name, all of one owner."""
     known = list(names)
     le = {name.text.removesuffix("_bucket") for name in known if name.le}
     quantile = {name.text for name in known if name.quantile}
     return [
         _declared(name.text, declared) or _guessed(name, le, quantile, declared) for name in known
     ]
+
+
+def stem_of(name: str, type_: str) -> str:
+    """The name of the metric that a series of this name and declared type is part of."""
+    if type_ in ("counter", "info"):
+        return name
+    suffixes = _PARTS.get(type_, {})
+    return next((name.removesuffix(suffix) for suffix in suffixes if name.endswith(suffix)), name)
 
 
 def _declared(name: str, declared: Declared) -> Family | None:

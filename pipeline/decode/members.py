@@ -11,7 +11,7 @@ import pyarrow as pa
 from pipeline.decode.columns import texts
 from pipeline.decode.families import BUCKET, QUANTILE, SUMMARY, VALUE, Family, Name, families_of
 from pipeline.decode.hashing import distinct, hashes_of
-from pipeline.decode.kernel import Ints, Words
+from pipeline.decode.kernel import Buffer, Ints, Words
 from pipeline.decode.samples import Samples, Truths
 from pipeline.decode.text_numbers import Doubles, numbers_of
 
@@ -42,9 +42,9 @@ class Members:
     Attributes:
         names: the texts of all names.
         name: of each sample the number of its name.
-        families: the family of each name in each message.
+        families: the family of each name of each owner.
         family: of each sample the number of its family.
-        metric: of each sample a number that the samples of one metric of one message share.
+        metric: of each sample a number that the samples of one metric of one owner share.
         part: of each sample what it is to its metric.
         bounds: the numbers in ``le`` of buckets and in ``quantile`` of quantiles.
         keys: of each row of labels the number of its key.
@@ -69,7 +69,7 @@ def members_of(samples: Samples) -> Members:
         samples.buffer, samples.labels.column("key")[key_places], empty_is_null=False
     ).to_pylist()
     le, quantile = (_bounds(samples, keys, spelled, key) for key in (LE, QUANTILE_LABEL))
-    pairs, family = np.unique(samples.messages * max(len(places), 1) + name, return_inverse=True)
+    pairs, family = np.unique(samples.owners * max(len(places), 1) + name, return_inverse=True)
     families, metrics = _families(
         samples,
         [divmod(pair, max(len(places), 1)) for pair in pairs.tolist()],
@@ -102,19 +102,19 @@ def _families(
     names: Sequence[str],
     bounded: Sequence[Truths],
 ) -> tuple[list[Family], list[int]]:
-    """The family of each name in each message, and the number of its metric."""
+    """The family of each name of each owner, and the number of its metric."""
     le, quantile = (one.tolist() for one in bounded)
     told = [
-        (message, Name(names[name], le[index], quantile[index]))
-        for index, (message, name) in enumerate(pairs)
+        (owner, Name(names[name], le[index], quantile[index]))
+        for index, (owner, name) in enumerate(pairs)
     ]
     families: list[Family] = []
     numbers: dict[tuple[int, str, str], int] = {}
     metrics: list[int] = []
-    for message, group in groupby(told, key=lambda one: one[0]):
-        found = families_of([name for _, name in group], samples.declared[message])
+    for owner, group in groupby(told, key=lambda one: one[0]):
+        found = families_of([name for _, name in group], samples.declared[owner])
         for family in found:
-            key = (message, family.name, family.type)
+            key = (owner, family.name, family.type)
             metrics.append(numbers.setdefault(key, len(numbers)))
         families += found
     return families, metrics
@@ -139,17 +139,29 @@ def series_of(samples: Samples, members: Members, which: Ints) -> Ints:
     owners = labels.parents[rows]
     rows = rows[~bounded[owners] | (members.bounds.rows[owners] != rows)]
     owners = labels.parents[rows]
-    mixed = _mixed(
-        hashes_of(samples.buffer, labels.column("value")[rows]).view(np.uint64)
-        + members.keys[rows].astype(np.uint64) * _FACTOR
-    )
-    # a sum does not depend on the order of labels; it wraps, which differences undo
-    sums = np.concatenate((np.zeros(1, np.uint64), np.cumsum(mixed, dtype=np.uint64)))
-    begins, ends = (np.searchsorted(owners, which, side=side) for side in ("left", "right"))
-    series = sums[ends] - sums[begins]
+    told = labels.column("value")[rows]
+    series = hash_of_labels(samples.buffer, members.keys[rows], told, owners, which)
     series = _mixed(series + members.metric[which].astype(np.uint64) * _FACTOR)
     times = samples.times[which].view(np.uint64)
     return _mixed(series + times * _OTHER_FACTOR).view(np.int64)
+
+
+def hash_of_labels(source: Buffer, keys: Ints, values: Ints, owners: Ints, of: Ints) -> Words:
+    """A hash of all labels of each owner, whatever their order.
+
+    Args:
+        source: what slices point into.
+        keys: of each label the number of its key.
+        values: of each label the slice of its value.
+        owners: of each label whose it is, in ascending order.
+        of: the owners that are asked for.
+    """
+    mixed = _mixed(hashes_of(source, values).view(np.uint64) + keys.astype(np.uint64) * _FACTOR)
+    # a sum does not depend on the order of labels; it wraps, which differences undo
+    sums = np.concatenate((np.zeros(1, np.uint64), np.cumsum(mixed, dtype=np.uint64)))
+    begins, ends = (np.searchsorted(owners, of, side=side) for side in ("left", "right"))
+    hashes: Words = sums[ends] - sums[begins]
+    return hashes
 
 
 def _mixed(words: Words) -> Words:

@@ -45,10 +45,10 @@ _GAUGE, _SUM, _HISTOGRAM, _SUMMARY = range(len(_TYPES))
 
 @dataclass(frozen=True, slots=True)
 class Points:
-    """Rows of ``metric_points`` that lack their resource, and of each the message it is from."""
+    """Rows of ``metric_points`` that lack their resource, and of each the owner that has it."""
 
     table: pa.Table
-    messages: Ints
+    owners: Ints
 
 
 def points_of(samples: Samples, *, scattered: bool = False) -> Points:
@@ -70,7 +70,7 @@ def points_of(samples: Samples, *, scattered: bool = False) -> Points:
         "attributes": _attributes(samples, members, rows),
         "exemplars": exemplar_texts(samples.buffer, samples.exemplars, rows.of, len(rows)),
     }
-    return Points(points_table(columns, len(rows)), samples.messages[rows.samples])
+    return Points(points_table(columns, len(rows)), samples.owners[rows.samples])
 
 
 def points_table(columns: dict[str, pa.Array], count: int) -> pa.Table:

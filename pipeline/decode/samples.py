@@ -32,11 +32,11 @@ class Exemplars:
 
 @dataclass(frozen=True, slots=True)
 class Samples:
-    """Samples of several messages.
+    """Samples of several scrapes or targets.
 
     Attributes:
         buffer: what slices point into.
-        messages: of each sample its message, in ascending order.
+        owners: of each sample whose it is; samples of two owners never make one row.
         names: slices of the names.
         values: what was sampled.
         times: Unix nanoseconds.
@@ -44,11 +44,11 @@ class Samples:
         stale: which samples only say that their series has ended.
         labels: cells ``key``, ``value``, ``type``; parents are samples. None has an empty value.
         exemplars: measurements that samples give as examples.
-        declared: of each message what it tells of its metrics.
+        declared: of each owner what is told of its metrics.
     """
 
     buffer: Buffer
-    messages: Ints
+    owners: Ints
     names: Ints
     values: Doubles
     times: Ints

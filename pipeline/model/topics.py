@@ -49,6 +49,9 @@ Where a line could be of several, the first counts."""
 PROMETHEUS_TEXT_FORMAT: Final = "prometheus_text"
 OPENMETRICS_TEXT_FORMAT: Final = "openmetrics_text"
 
+REMOTE_WRITE_FORMAT: Final = "remote_write"
+REMOTE_WRITE_2_FORMAT: Final = "remote_write_2"
+
 EXPOSITION_FORMATS: Final = (PROMETHEUS_TEXT_FORMAT, OPENMETRICS_TEXT_FORMAT)
 """Formats of scraped text, each a module of ``pipeline/decode`` of that name."""
 
@@ -63,5 +66,7 @@ FORMAT_SIGNAL: Final = {
     **dict.fromkeys(LINE_FORMATS, "access_logs"),
     CLOUDWATCH_METRICS_FORMAT: "metric_points",
     **dict.fromkeys(EXPOSITION_FORMATS, "metric_points"),
+    REMOTE_WRITE_FORMAT: "metric_points",
+    REMOTE_WRITE_2_FORMAT: "metric_points",
 }
 """The table that a format mainly fills: what its records are called when they are counted."""
