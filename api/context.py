@@ -1,8 +1,8 @@
 """What every request handler works with; made once per process, passed down, never global."""
 
 import asyncio
-from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass, field, fields
 from datetime import datetime
 from typing import Annotated, Self, TypeVar
 
@@ -58,16 +58,24 @@ class Context(HealthContext):
     Attributes:
         store: where answers come from.
         cache: encoded answers.
+        aliases: for names that an operator configured the node ids they stand for.
     """
 
     store: Store
     cache: AnswerCache
+    aliases: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
-    def answering(cls, health: HealthContext, store: Store, cache: AnswerCache) -> Self:
+    def answering(
+        cls,
+        health: HealthContext,
+        store: Store,
+        cache: AnswerCache,
+        aliases: Mapping[str, str],
+    ) -> Self:
         """What ``health`` has, and what answers are made of."""
         told = {one.name: getattr(health, one.name) for one in fields(health)}
-        return cls(**(told | {"store": store, "cache": cache}))
+        return cls(**(told | {"store": store, "cache": cache, "aliases": aliases}))
 
     async def respond(
         self, key: Hashable, make: Callable[[], bytes], form: Format, *, lag: float = 0.0

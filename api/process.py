@@ -167,4 +167,5 @@ def make_context(parts: Opened) -> HealthContext:
     )
     if not parts.role.answers or parts.store is None:
         return health
-    return Context.answering(health, parts.store, AnswerCache(api.cache_bytes))
+    aliases = parts.settings.identity.configured()
+    return Context.answering(health, parts.store, AnswerCache(api.cache_bytes), aliases)

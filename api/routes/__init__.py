@@ -8,6 +8,7 @@ from api.routes import (
     edges,
     graph,
     health,
+    identities,
     ingest,
     quarantine,
     recommendations,
@@ -26,6 +27,7 @@ ROUTERS: Final[tuple[APIRouter, ...]] = (
     ingest.router,
     quarantine.router,
     scrape.router,
+    identities.router,
 )
 """All routes, in the order of the documentation."""
 

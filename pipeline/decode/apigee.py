@@ -18,6 +18,7 @@ import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipeline.decode.consumers import consumers
 from pipeline.decode.gateway_records import (
     BAD_CSV,
     MILLISECONDS,
@@ -48,12 +49,11 @@ from pipeline.decode.gateway_records import (
 )
 from pipeline.decode.kernel import Ints
 from pipeline.decode.lines import Checked, LineFormat
-from pipeline.decode.pseudonyms import hashed, without_persons
+from pipeline.decode.pseudonyms import hashed
 from pipeline.decode.record_cells import Cells
 from pipeline.decode.record_plan import Path, Records
 from pipeline.decode.trace_ids import trace_ids
 from pipeline.model.decoded import Decoded
-from pipeline.model.topology import PERSON
 
 
 def named(*names: str) -> list[Path]:
@@ -188,9 +188,7 @@ def decode(messages: Sequence[bytes]) -> Decoded:
                 between(target_begin, target_end), cells.numbers("target_total", scale=MILLISECONDS)
             )
         ),
-        "consumer": pc.coalesce(
-            without_persons(cells.texts("app")), hashed(cells.texts("developer"), PERSON)
-        ),
+        "consumer": consumers("apigee", cells.first),
         "downstream_remote_address": hashed(cells.texts("client_ip")),
         "response_code_details": cells.texts("fault"),
         "response_flags": _flags(cells),

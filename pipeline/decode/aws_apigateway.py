@@ -19,6 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.decode import cloudwatch
+from pipeline.decode.consumers import consumers
 from pipeline.decode.gateway_records import (
     EARLIEST_NS,
     MILLISECONDS,
@@ -47,7 +48,6 @@ from pipeline.decode.record_cells import Cells
 from pipeline.decode.record_plan import Path, Records
 from pipeline.decode.trace_ids import trace_ids
 from pipeline.model.decoded import Decoded, Refusal
-from pipeline.model.topology import PERSON
 
 _WORD: Final = re.compile(r"[A-Z]?[a-z0-9]+|[A-Z]+(?![a-z])")
 
@@ -172,7 +172,7 @@ def decode(messages: Sequence[bytes]) -> Decoded:
             (matches(errors, _LIMITED), RATE_LIMITED),
             (matches(errors, _TIMED_OUT), UPSTREAM_TIMEOUT),
         ),
-        "consumer": _consumer(cells),
+        "consumer": consumers("aws", cells.first),
         "downstream_remote_address": hashed(cells.texts("source_ip")),
         "attributes": cells.attributes(ATTRIBUTES),
     }
@@ -302,12 +302,6 @@ def without_ids(paths: pa.Array) -> pa.Array:
     names = pl.Series("path", pl.from_arrow(encoded.dictionary), pl.String)
     clean = names.str.replace_all(_IDS, "/{id}").to_arrow().cast(pa.string())
     return clean.take(encoded.indices)
-
-
-def _consumer(cells: Cells) -> pa.Array:
-    """The id of the API key, else a hash of who was authenticated."""
-    person = cells.first("subject", "principal", "user_arn")
-    return pc.coalesce(cells.texts("api_key_id"), hashed(person, PERSON))
 
 
 def _gateways(cells: Cells) -> tuple[pa.Array, pa.Table]:

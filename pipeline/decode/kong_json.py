@@ -16,6 +16,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipeline.decode.consumers import consumers
 from pipeline.decode.gateway_records import (
     MILLISECONDS,
     RATE_LIMITED,
@@ -37,7 +38,7 @@ from pipeline.decode.gateway_records import (
 )
 from pipeline.decode.kernel import Ints
 from pipeline.decode.lines import Checked, LineFormat
-from pipeline.decode.pseudonyms import hashed, without_persons
+from pipeline.decode.pseudonyms import hashed
 from pipeline.decode.record_cells import Cells, column_of, truths
 from pipeline.decode.record_plan import Records
 from pipeline.decode.trace_ids import trace_ids
@@ -280,10 +281,10 @@ def _durations(cells: Cells, stream: Mask) -> dict[str, pa.Array]:
 
 def _consumer(cells: Cells) -> pa.Array:
     """Who was authenticated; the anonymous consumer is nobody."""
-    name = cells.first("consumer_username", "consumer_custom_id", "consumer_id", "credential_id")
+    name = consumers("kong", cells.first)
     if cells.told("anonymous").any():
         name = where(~mask_of(pc.equal(cells.texts("anonymous"), _TRUE)), name)
-    return without_persons(name)
+    return name
 
 
 def _tls_version(cells: Cells) -> pa.Array:

@@ -20,6 +20,7 @@ PATHS = (
     "/v1/ingest",
     "/v1/quarantine",
     "/v1/scrape/targets",
+    "/v1/identities/conflicts",
 )
 
 
