@@ -13,8 +13,8 @@ from pipeline.model.decoded import Refusal
 Truths = NDArray[np.bool_]
 
 LONGEST_NAME: Final = 1024
-"""How long a text may be, in bytes, that is told once and stands in every row of its message. Else a
-message of a megabyte, half of it one name, could become gigabytes of rows."""
+"""How long a text may be, in bytes, that is told once and stands in every row of its message. Else
+a message of a megabyte, half of it one name, could become gigabytes of rows."""
 
 
 class Bad(NamedTuple):
