@@ -18,6 +18,8 @@ from pipeline.model.topics import (
     OTLP_LOGS_FORMAT as LOGS,
     OTLP_METRICS_FORMAT as METRICS,
     OTLP_TRACES_FORMAT as TRACES,
+    REMOTE_WRITE_2_FORMAT,
+    REMOTE_WRITE_FORMAT,
     ZIPKIN_JSON_FORMAT,
     ZIPKIN_PROTO_FORMAT,
 )
@@ -37,11 +39,14 @@ LEVELS: Final[dict[str, tuple[Level, ...]]] = {
     METRICS: (_GROUPS, _SCOPES, _RECORDS, _DATA, _POINTS),
     ENVOY_ALS_FORMAT: (Level(frozenset({2, 3})), Level(frozenset({1}))),
     ZIPKIN_PROTO_FORMAT: (Level(frozenset({1})),),
+    REMOTE_WRITE_FORMAT: (Level(frozenset({1})),),
+    REMOTE_WRITE_2_FORMAT: (Level(frozenset({5})),),
 }
 """On which fields the records of each format lie.
 
 Of Envoy's access logs these are ``http_logs`` and ``tcp_logs``, each with ``log_entry``; the
-identifier stands beside them.
+identifier stands beside them. Of remote write they are the series; the types of metrics and the
+symbols stand beside them.
 """
 
 _MAX_VARINT: Final = 10

@@ -11,7 +11,9 @@ from collectors.receive.firehose import FirehoseReceiver, access_guard
 from collectors.receive.kong_http_log import KONG_HTTP_LOG
 from collectors.receive.otlp_grpc import OtlpGrpcReceiver
 from collectors.receive.otlp_http import OtlpHttpReceiver
+from collectors.receive.remote_write import RemoteWriteReceiver
 from collectors.receive.syslog import SyslogReceiver
+from collectors.receive.tail import TailReceiver
 from collectors.receive.zipkin import ZipkinReceiver
 from collectors.receiver import Receiver
 from collectors.settings import CollectorSettings, HttpSettings
@@ -36,9 +38,19 @@ def _zipkin(intake: Intake, settings: CollectorSettings, guard: Guard) -> Receiv
     return ZipkinReceiver(intake, settings.zipkin, guard) if settings.zipkin.address else None
 
 
+def _remote_write(intake: Intake, settings: CollectorSettings, guard: Guard) -> Receiver | None:
+    if not settings.remote_write.address:
+        return None
+    return RemoteWriteReceiver(intake, settings.remote_write, guard)
+
+
 def _apigee_syslog(intake: Intake, settings: CollectorSettings, _: Guard) -> Receiver | None:
     syslog = settings.apigee_syslog
     return SyslogReceiver(intake, syslog) if syslog.address else None
+
+
+def _tail(intake: Intake, settings: CollectorSettings, _: Guard) -> Receiver | None:
+    return TailReceiver(intake, settings.tail) if settings.tail.paths else None
 
 
 def _firehose(intake: Intake, settings: CollectorSettings, _: Guard) -> Receiver | None:
@@ -72,8 +84,10 @@ RECEIVERS: Final[Mapping[str, Build]] = {
     "otlp_http": _otlp_http,
     "zipkin": _zipkin,
     "apigee_syslog": _apigee_syslog,
+    "tail": _tail,
     "firehose": _firehose,
     KONG_HTTP_LOG.source: _webhook(KONG_HTTP_LOG),
     APIGEE_HTTP.source: _webhook(APIGEE_HTTP),
     "scrape": _scrape,
+    "remote_write": _remote_write,
 }

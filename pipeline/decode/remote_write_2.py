@@ -41,6 +41,12 @@ def refused(walked: Walked) -> tuple[Refusal, ...]:
     return series_of(_remote(walked)).refused()
 
 
+def taken(message: bytes) -> tuple[int, ...]:
+    """How many of each of ``RECORDS`` the decoder will take; nothing of a malformed message."""
+    faults = series_of(_remote(REMOTE_WRITE_2.walk([message]))).faults
+    return tuple(int((faults[table] == 0).sum()) for table in RECORDS)
+
+
 def mask(walked: Walked, masked: MaskedKeys) -> bool:
     """Overwrite symbols that are the value of a secret label; tells if it did.
 

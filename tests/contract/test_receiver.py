@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+import cramjam
 import grpc
 import httpx
 import orjson
@@ -24,6 +25,7 @@ from tests.collectors import firehose
 from tests.collectors.bench import Bench, running
 from tests.collectors.firehose import ANYWHERE
 from tests.collectors.payloads import apigee, kong_body, traces, zipkin
+from tests.pipeline.decode.remote_messages import Told as Series, request, request_2
 from tests.zipkin_pb import list_of
 
 pytestmark = pytest.mark.anyio
@@ -123,6 +125,34 @@ def answered(answer: httpx.Response) -> Told:
         retry_after=float(retry_after) if retry_after else None,
         text=answer.text,
     )
+
+
+async def send_remote_write(bench: Bench, body: bytes, proto: str) -> Told:
+    async with httpx.AsyncClient(timeout=30) as client:
+        answer = await client.post(
+            f"http://{bench.collectors.addresses['remote_write']}/api/v1/write",
+            content=bytes(cramjam.snappy.compress_raw(body)),
+            headers={
+                "content-type": f"application/x-protobuf;proto={proto}",
+                "content-encoding": "snappy",
+            },
+        )
+    retry_after = answer.headers.get("retry-after")
+    return Told(
+        yes=answer.status_code == 204,
+        again=answer.status_code == 503,
+        retry_after=float(retry_after) if retry_after else None,
+        text=answer.text,
+    )
+
+
+def remote_write_body(samples: int, pad: int = 0, *, proto: str) -> bytes:
+    told = [
+        Series({"__name__": "a_total", "pad": f"{n}{'x' * pad}"}, [(1.0, 1_764_000_000_000)])
+        for n in range(samples)
+    ]
+    message = request_2(told) if "v2" in proto else request(told)
+    return bytes(message.SerializeToString())
 
 
 def otlp_body(spans: int, pad: int = 0) -> bytes:
@@ -252,8 +282,28 @@ SENDERS = [
         ),
         id="firehose",
     ),
+    *(
+        pytest.param(
+            Sender(
+                "remote_write",
+                partial(send_remote_write, proto=proto),
+                topic=RAW_TELEMETRY,
+                format=name,
+                body=partial(remote_write_body, proto=proto),
+                limit="max_decompressed_bytes",
+                signal="metric_points",
+            ),
+            id=name,
+        )
+        for name, proto in (
+            ("remote_write", "prometheus.WriteRequest"),
+            ("remote_write_2", "io.prometheus.write.v2.Request"),
+        )
+    ),
 ]
-SECTIONS = ("otlp_http", "otlp_grpc", "zipkin", "kong_http_log", "apigee_http", "firehose")
+SECTIONS = (
+    "otlp_http", "otlp_grpc", "zipkin", "kong_http_log", "apigee_http", "firehose", "remote_write",
+)  # fmt: skip
 LISTENERS = (*SECTIONS, "apigee_syslog")
 """Sections of receivers that have an address; syslog has no answers that could be tested here."""
 

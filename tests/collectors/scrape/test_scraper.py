@@ -12,7 +12,6 @@ from collectors.registry import RECEIVERS
 from collectors.scrape import pursuit
 from collectors.scrape.discovery import StaticDiscovery
 from collectors.scrape.loop import SOURCE
-from collectors.scrape.scraper import Scraper
 from collectors.settings import CollectorSettings, ScrapeSettings
 from pipeline.errors import InvalidInput
 from pipeline.model.ledger import Outcome
@@ -199,6 +198,9 @@ async def test_more_targets_than_allowed_are_left_alone_counted_and_logged(
         await asyncio.sleep(0.8)
         reasons = at.reasons(SOURCE, "metric_points")
         assert reasons == {(Outcome.DROPPED, "target left alone: too many targets"): 26}
+        told = [one.standing.error for one in at.collectors.targets()]
+        assert told.count("left alone: too many targets") == 26
+        assert len(told) == 30
     assert len({asked.path for asked in server.asked}) == 4
     assert len([one for one in caplog.records if "left alone" in one.message]) == 11
 
@@ -229,10 +231,11 @@ async def test_how_targets_stand_can_be_asked(tmp_path: Path, server: Exposer) -
     named = (server.address, f"{server.url}/broken")
     async with running(tmp_path, scrape={"targets": named} | QUICK) as at:
         await until_told(at, "scrape", times=6)
-        scraper = at.collectors._receivers["scrape"]
-        assert isinstance(scraper, Scraper)
-        told = {target.shown: standing for target, standing in scraper.targets()}
-        good, broken = told[f"{server.url}/metrics"], told[f"{server.url}/broken"]
+        told = {one.url: one for one in at.collectors.targets()}
+        assert told[f"{server.url}/metrics"].instance == server.address
+        assert told[f"{server.url}/metrics"].interval_seconds == 0.3
+        good = told[f"{server.url}/metrics"].standing
+        broken = told[f"{server.url}/broken"].standing
         assert (good.up, good.error, good.samples) == (True, "", 1)
         assert (broken.up, broken.error) == (False, "the server answered with status 500")
 
