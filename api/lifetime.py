@@ -21,6 +21,7 @@ LINES: Final = {
     "firehose": "Amazon Data Firehose http://{}/firehose",
     "kong_http_log": "Kong's http-log http://{}/kong",
     "apigee_http": "Apigee http://{}/apigee",
+    "scrape": "scraping for {}",
 }
 """What is printed of a listener, by its name."""
 

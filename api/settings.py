@@ -28,6 +28,7 @@ from pydantic import (
 )
 from pydantic.fields import FieldInfo
 
+from api.aliases import IdentitySettings
 from api.listen import ListenAddress, is_loopback
 from collectors.settings import CollectorSettings
 from pipeline.bus.settings import EmbeddedBusSettings, KafkaSettings
@@ -117,6 +118,7 @@ class Settings(BaseModel):
     kafka: KafkaSettings = KafkaSettings()
     ingest: IngestSettings = IngestSettings()
     store: StoreSettings = StoreSettings()
+    identity: IdentitySettings = IdentitySettings()
 
 
 @dataclass(frozen=True, slots=True)

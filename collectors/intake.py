@@ -13,10 +13,11 @@ from typing import Final, TypeVar
 
 from collectors.channel import Channel, Parcel, Part
 from collectors.delivery import PATIENCE_SECONDS, Delivery, PartlyStored, parts_of
+from collectors.redaction import redaction
 from collectors.room import Claim, Room
 from collectors.settings import IntakeSettings
 from pipeline.bus.port import Bus
-from pipeline.decode.door import Admission, MaskedKeys, admit
+from pipeline.decode.door import Admission, admit
 from pipeline.errors import (
     BusFull,
     BusUnavailable,
@@ -70,7 +71,7 @@ class Intake:
     Args:
         bus: where bodies go.
         ledger: where they are counted.
-        settings: room for requests under way, and the keys to mask.
+        settings: room for requests under way, and what is hidden.
         clock: Unix nanoseconds.
     """
 
@@ -84,7 +85,7 @@ class Intake:
     ) -> None:
         self._bus = bus
         self._ledger = ledger
-        self._masked = MaskedKeys(settings.masked_keys)
+        self._masked = redaction(settings)
         self._clock = clock
         self.room = Room(settings.max_in_flight_bytes, retry_after=settings.retry_after_seconds)
 
@@ -119,7 +120,7 @@ class Intake:
         return receipt
 
     def dropped(self, channel: Channel, records: int, reason: str) -> None:
-        """Count records that came in and have nothing to say, so that they go nowhere."""
+        """Count records that go nowhere: nothing to say, or a scrape that was skipped."""
         self._ledger.count(channel.flow, Outcome.RECEIVED, records)
         self._ledger.count(channel.flow, Outcome.DROPPED, records, reason=reason)
 

@@ -11,6 +11,7 @@ from collectors.receive.firehose import FirehoseReceiver, access_guard
 from collectors.receive.kong_http_log import KONG_HTTP_LOG
 from collectors.receive.otlp_grpc import OtlpGrpcReceiver
 from collectors.receive.otlp_http import OtlpHttpReceiver
+from collectors.receive.remote_write import RemoteWriteReceiver
 from collectors.receive.syslog import SyslogReceiver
 from collectors.receive.tail import TailReceiver
 from collectors.receive.zipkin import ZipkinReceiver
@@ -35,6 +36,12 @@ def _otlp_http(intake: Intake, settings: CollectorSettings, guard: Guard) -> Rec
 
 def _zipkin(intake: Intake, settings: CollectorSettings, guard: Guard) -> Receiver | None:
     return ZipkinReceiver(intake, settings.zipkin, guard) if settings.zipkin.address else None
+
+
+def _remote_write(intake: Intake, settings: CollectorSettings, guard: Guard) -> Receiver | None:
+    if not settings.remote_write.address:
+        return None
+    return RemoteWriteReceiver(intake, settings.remote_write, guard)
 
 
 def _apigee_syslog(intake: Intake, settings: CollectorSettings, _: Guard) -> Receiver | None:
@@ -63,6 +70,15 @@ def _webhook(webhook: Webhook) -> Build:
     return build
 
 
+def _scrape(intake: Intake, settings: CollectorSettings, _guard: Guard) -> Receiver | None:
+    if not settings.scrape.asked_for:
+        return None
+    # half a second of imports that a process without targets need not pay
+    from collectors.scrape.scraper import Scraper  # noqa: PLC0415
+
+    return Scraper(intake, settings.scrape)
+
+
 RECEIVERS: Final[Mapping[str, Build]] = {
     "otlp_grpc": _otlp_grpc,
     "otlp_http": _otlp_http,
@@ -72,4 +88,6 @@ RECEIVERS: Final[Mapping[str, Build]] = {
     "firehose": _firehose,
     KONG_HTTP_LOG.source: _webhook(KONG_HTTP_LOG),
     APIGEE_HTTP.source: _webhook(APIGEE_HTTP),
+    "scrape": _scrape,
+    "remote_write": _remote_write,
 }

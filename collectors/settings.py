@@ -5,6 +5,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 
+from pipeline.model.personal_fields import PersonalData
 from pipeline.model.secret_keys import SECRET_KEYS
 
 MIB = 1024 * 1024
@@ -33,6 +34,29 @@ class IntakeSettings(BaseModel):
         default=SECRET_KEYS,
         description="Attribute keys whose values are masked before anything is stored.",
     )
+    personal_data: PersonalData = Field(
+        default=PersonalData.HASH,
+        description="What becomes of personal data before anything is stored: hash (a keyed "
+        "pseudonym), drop (stars) or keep.",
+    )
+    personal_fields: tuple[str, ...] = Field(
+        default=(),
+        description="Names of further fields of JSON records, and attributes, that are personal.",
+    )
+    pseudonym_key: SecretStr | None = Field(
+        default=None,
+        description="Key of the pseudonyms, of 16 characters or more: the same for all collectors "
+        "and workers. Without it one is made in the data directory.",
+    )
+    pseudonym_key_file: Path | None = Field(
+        default=None, description="File that holds the key, instead of the key itself."
+    )
+
+    @model_validator(mode="after")
+    def _one_key(self) -> Self:
+        if self.pseudonym_key is not None and self.pseudonym_key_file is not None:
+            raise ValueError("intake_pseudonym_key or intake_pseudonym_key_file, not both")
+        return self
 
 
 class HttpSettings(BaseModel):
@@ -184,6 +208,73 @@ class ApigeeHttpSettings(HttpSettings):
     """Access records that Apigee's proxies post."""
 
 
+class ScrapeSettings(BaseModel):
+    """Expositions of Prometheus that are asked for; off while nothing is named to ask."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    targets: tuple[str, ...] = Field(
+        default=(), description="HOST:PORT or URLs that expose metrics, to be scraped."
+    )
+    files: tuple[str, ...] = Field(
+        default=(),
+        description="Files of targets in Prometheus' file_sd format, JSON or YAML; * is allowed.",
+    )
+    http_sd: tuple[str, ...] = Field(
+        default=(), description="URLs that answer with targets: Prometheus' HTTP service discovery."
+    )
+    kubernetes: str | None = Field(
+        default=None,
+        description="in-cluster, or the URL of an API server: scrape annotated and meshed pods.",
+    )
+    kubernetes_namespaces: tuple[str, ...] = Field(
+        default=(), description="Namespaces whose pods are scraped; empty is all."
+    )
+    kubernetes_token_file: Path | None = Field(
+        default=None, description="File with the token for the API server, when it is named."
+    )
+    kubernetes_ca_file: Path | None = Field(
+        default=None, description="PEM file of the authority of the API server, when it is named."
+    )
+    config_file: Path | None = Field(
+        default=None, description="A prometheus.yml whose scrape_configs say what to scrape."
+    )
+    interval_seconds: Seconds = Field(
+        default=15.0, description="From one scrape of a target to the next, unless its job says."
+    )
+    timeout_seconds: Seconds = Field(
+        default=10.0, description="How long a scrape may take, unless its job says."
+    )
+    max_body_bytes: Size = Field(
+        default=16 * MIB, description="Largest exposition, on the wire and unpacked."
+    )
+    max_samples: Annotated[int, Field(ge=1)] = Field(
+        default=200_000, description="Samples of one scrape; one with more fails."
+    )
+    max_targets: Annotated[int, Field(ge=1)] = Field(
+        default=2000, description="Targets in all; more are left alone, counted and logged."
+    )
+    max_labels: Annotated[int, Field(ge=8)] = Field(
+        default=200, description="Resource attributes of one target; one with more is left alone."
+    )
+    max_in_flight: Annotated[int, Field(ge=1)] = Field(
+        default=32, description="Scrapes under way at once; others wait for their turn."
+    )
+    drain_seconds: Seconds = Field(
+        default=10.0, description="How long scrapes under way may take when it stops."
+    )
+
+    @property
+    def asked_for(self) -> bool:
+        """Whether anything is named to scrape."""
+        named = (self.targets, self.files, self.http_sd, self.kubernetes, self.config_file)
+        return any(named)
+
+
+class RemoteWriteSettings(HttpSettings):
+    """Prometheus' remote write."""
+
+
 class TailSettings(BaseModel):
     """Files that are followed as they grow."""
 
@@ -224,4 +315,6 @@ class CollectorSettings(BaseModel):
     firehose: FirehoseSettings = FirehoseSettings()
     kong_http_log: KongHttpLogSettings = KongHttpLogSettings()
     apigee_http: ApigeeHttpSettings = ApigeeHttpSettings()
+    scrape: ScrapeSettings = ScrapeSettings()
+    remote_write: RemoteWriteSettings = RemoteWriteSettings()
     tail: TailSettings = TailSettings()

@@ -12,6 +12,7 @@ from collectors.channel import Channel, Parcel
 from collectors.pieces import Fault, Piece
 from collectors.receive.file import TOPICS, joined
 from collectors.recordings import Recording
+from pipeline.decode.door import MaskedKeys
 from pipeline.decode.line_door import line_format
 from pipeline.errors import DecodeError
 from pipeline.model.ledger import Outcome
@@ -97,6 +98,6 @@ def _documents(text: bytes, told: str) -> Lot:
 def _read(text: bytes, told: str) -> Iterator[Piece | Fault]:
     try:
         # secrets are masked by the intake
-        yield from Recording(io.BytesIO(text), format=told, masked=frozenset()).read()
+        yield from Recording(io.BytesIO(text), format=told, masked=MaskedKeys(())).read()
     except DecodeError as error:
         yield Fault("", error.reason)

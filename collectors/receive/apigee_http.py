@@ -10,7 +10,7 @@ from typing import Final
 from collectors.json_webhook import Webhook
 
 APIGEE_HTTP: Final = Webhook(
-    what="access records of Apigee",
+    what="Apigee over HTTP",
     source="apigee_http",
     format="apigee",
     path="/apigee",

@@ -13,6 +13,7 @@ from typing import Final, TypeGuard
 
 import orjson
 
+from pipeline.decode.deep_json import written
 from pipeline.decode.gateway_records import (
     BAD_BASE64,
     BAD_GZIP,
@@ -23,11 +24,13 @@ from pipeline.decode.gateway_records import (
     TOO_WRAPPED,
     refused_record,
 )
+from pipeline.decode.via_otlp import flat
 from pipeline.errors import DecodeError
 
 GZIP: Final = b"\x1f\x8b"
 INFLATED_LIMIT: Final = 64 << 20
-"""How large the content of one payload may be, in bytes, all that is inflated for it together."""
+"""How large the content of one payload may be, in bytes, all that is inflated or repeated for it
+together."""
 
 _ENVELOPES: Final = (b'"awslogs"', b'"messageType"', b'"kinesis"', b'"records"')
 _CONTROL: Final = "CONTROL_MESSAGE"
@@ -94,12 +97,12 @@ def _documents(data: bytes) -> Iterator[tuple[object, bytes]]:
 
 def _document(value: object, text: bytes, lines: list[bytes], budget: Budget, depth: int) -> None:
     if isinstance(value, list):
-        for item in value:
-            _document(item, orjson.dumps(item), lines, budget, depth)
+        for item in flat(value):
+            _document(item, written(item).encode(), lines, budget, depth)
         return
     inner = list(_payloads(value)) if isinstance(value, dict) else []
     if isinstance(value, dict) and value.get("messageType") in (_DATA, _CONTROL):
-        _events(value, lines)
+        _events(value, lines, budget)
     elif not inner:
         lines.append(_one_line(text))
     elif not depth:
@@ -153,8 +156,8 @@ def inflated(data: bytes, budget: Budget) -> bytes:
     return b"".join(parts)
 
 
-def _events(value: Mapping[str, object], lines: list[bytes]) -> None:
-    """The lines of one message of CloudWatch Logs."""
+def _events(value: Mapping[str, object], lines: list[bytes], budget: Budget) -> None:
+    """The lines of one message of CloudWatch Logs; where they come from is told with each."""
     events = value.get("logEvents")
     if value.get("messageType") == _CONTROL:
         lines.append(refused_record(CONTROL))
@@ -170,6 +173,9 @@ def _events(value: Mapping[str, object], lines: list[bytes]) -> None:
     group = orjson.dumps({name: told for name, told in origin.items() if isinstance(told, str)})
     for event in events:
         told = event if isinstance(event, dict) else {}
+        budget.left -= len(group)
+        if budget.left < 0:
+            raise DecodeError(TOO_LARGE)
         lines.append(_event(told, group))
 
 

@@ -7,7 +7,6 @@ disagree.
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from pipeline.decode.json_masking import masked_text
 from pipeline.decode.masking import MaskedKeys
 from pipeline.decode.via_otlp import Converted
 from pipeline.errors import DecodeError
@@ -35,7 +34,7 @@ class Documents:
         """
         if not body.strip():
             return body, Converted()
-        body = masked_text(body, masked.names)
+        body = masked.mask_json(body)
         converted = self.convert(body)
         for told in converted.refused:
             if told.offset is not None and not converted.spans:

@@ -14,14 +14,14 @@ from typing import Final
 from pipeline.decode import MODULES, otlp_json
 from pipeline.decode.declaration import Each, Enter
 from pipeline.decode.documents import Documents
+from pipeline.decode.exposition_door import admit_exposition, mask_exposition
 from pipeline.decode.gate import Gate
 from pipeline.decode.intern import bytes_of, field_1
-from pipeline.decode.json_masking import masked_text
 from pipeline.decode.line_door import admit_lines
 from pipeline.decode.masking import MaskedKeys
 from pipeline.decode.wire import Format, Walked
 from pipeline.errors import DecodeError, InvalidInput
-from pipeline.model.topics import ENVOY_ALS_FORMAT, LINE_FORMATS
+from pipeline.model.topics import ENVOY_ALS_FORMAT, EXPOSITION_FORMATS, LINE_FORMATS
 
 __all__ = ["Admission", "MaskedKeys", "admit", "admit_foreign", "envoy_identifier"]
 
@@ -47,14 +47,15 @@ class Admission:
 def admit(format_name: str, body: bytes, masked: MaskedKeys) -> Admission:
     """Check a body, count its records, and mask its secrets.
 
-    It may be of a format of protobuf, of lines, or of JSON documents.
+    It may be of a format of protobuf, of lines, of scraped text, or of JSON documents.
 
     Raises:
         DecodeError: the body is malformed; nothing of it can be taken.
         InvalidInput: there is no such format at the door.
     """
-    if format_name in LINE_FORMATS:
-        lines = admit_lines(format_name, body, masked)
+    if format_name in (*LINE_FORMATS, *EXPOSITION_FORMATS):
+        check = admit_lines if format_name in LINE_FORMATS else admit_exposition
+        lines = check(format_name, body, masked)
         reason = lines.refused[0].reason if lines.refused else ""
         return Admission(lines.body, lines.records, lines.rejected, reason)
     if documents := _found_documents(format_name):
@@ -69,9 +70,7 @@ def admit(format_name: str, body: bytes, masked: MaskedKeys) -> Admission:
     rejected = sum(refusal.records for refusal in refused)
     records = sum(len(walked.rows(table)) for table in gate.records)
     reason = refused[0].reason if refused else ""
-    hidden = masked.mask(walked, gate.headers)
-    if gate.texts and gate.may_have_lines(body):
-        hidden |= masked.mask_texts(walked, gate.texts)
+    hidden = gate.mask(walked, masked) if gate.mask else masked.mask(walked, gate.headers)
     if hidden:
         body = walked.buffer.data[: walked.buffer.size].tobytes()
     return Admission(body, records - rejected, rejected, reason)
@@ -90,9 +89,11 @@ def admit_foreign(format_name: str, body: bytes, masked: MaskedKeys) -> bytes:
         body = otlp_json.to_protobuf(body, otlp_json.REQUESTS[format_name])
     if format_name not in MODULES:
         return body
+    if format_name in EXPOSITION_FORMATS:
+        return mask_exposition(format_name, body, masked)
     if _comes_to_the_door(format_name):
         return admit(format_name, body, masked).body
-    return masked_text(body, masked.names)
+    return masked.mask_json(body)
 
 
 def envoy_identifier(body: bytes) -> bytes:
@@ -176,6 +177,6 @@ def _told_by_module(format_name: str, name: str) -> object:
 def _gate(format_name: str) -> Gate:
     gate = _found_gate(format_name)
     if gate is None:
-        allowed = "a format of protobuf, of lines or of JSON documents"
+        allowed = "a format of protobuf, of lines, of scraped text or of JSON documents"
         raise InvalidInput("format", found=format_name, allowed=allowed)
     return gate

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from pipeline.decode.deep_json import members_written, written
 from pipeline.decode.kernel import Ints
 from pipeline.decode.lines import Lines, lines_of
 from pipeline.decode.text import LENGTH_MASK, OFFSET_BITS
@@ -175,7 +176,7 @@ class JsonColumns:
             }
             for one in self._objects
         ]
-        return pa.array([orjson.dumps(one).decode() if one else None for one in told], pa.string())
+        return pa.array([members_written(one) if one else None for one in told], pa.string())
 
 
 def _renamed(one: Mapping[str, Any], names: Mapping[str, str]) -> Object:
@@ -198,7 +199,7 @@ _NULL: Final = pa.scalar(None, pa.string())
 def _as_text(value: object) -> str | None:
     if value is None or isinstance(value, str):
         return value
-    return orjson.dumps(value).decode()
+    return written(value)
 
 
 def _as_number(value: object) -> int | None:

@@ -21,9 +21,10 @@ from pipeline.decode.declaration import Messages, Row, Store
 from pipeline.decode.gate import Gate
 from pipeline.decode.intern import RESOURCE_ROWS, SCOPE_ROWS, bytes_of
 from pipeline.decode.json_text import objects
+from pipeline.decode.masking import MaskedKeys
 from pipeline.decode.otlp_access_logs import access_logs, may_have
 from pipeline.decode.otlp_common import COMMON, STRING
-from pipeline.decode.refusals import with_records
+from pipeline.decode.refusals import Bad, with_records
 from pipeline.decode.wire import Format, Rows, Walked
 from pipeline.model.decoded import Decoded, Refusal
 from pipeline.model.tables import ACCESS_LOGS, LOGS, RESOURCES, SCOPES
@@ -97,7 +98,7 @@ def refused(walked: Walked) -> tuple[Refusal, ...]:
     late = _late(records)
     resource_logs = walked.rows("scope_logs").parents[records.parents[late]]
     messages = walked.rows("resource_logs").parents[resource_logs]
-    return with_records(walked, messages, records.column("raw")[late], LATE)
+    return with_records(walked, Bad(messages, records.column("raw")[late], LATE))
 
 
 def _late(records: Rows) -> NDArray[np.bool_]:
@@ -174,7 +175,13 @@ def _whole_bodies(walked: Walked, records: int) -> pa.Array:
     return pc.coalesce(texts(walked.buffer, slices, empty_is_null=False), inner)
 
 
-GATE: Final = Gate(
-    OTLP_LOGS, ("records",), refused, texts=("bodies", "attributes"), may_have_lines=may_have
-)
+def _mask(walked: Walked, masked: MaskedKeys) -> bool:
+    """Attributes by their keys; where there may be access logs, what their texts hold, too."""
+    hidden = masked.mask(walked, {})
+    if may_have(walked.buffer.data[: walked.buffer.size].tobytes()):
+        hidden |= masked.mask_texts(walked, ("bodies", "attributes"), "envoy_text")
+    return hidden
+
+
+GATE: Final = Gate(OTLP_LOGS, ("records",), refused, mask=_mask)
 """What the door knows of logs."""

@@ -17,6 +17,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, InstrumentationScope, KeyValue
 from opentelemetry.proto.trace.v1.trace_pb2 import ScopeSpans, Span
 
+from pipeline.decode.deep_json import written
 from pipeline.model.decoded import Decoded, Refusal
 
 INT64_MIN: Final = -(2**63)
@@ -24,9 +25,6 @@ INT64_MAX: Final = 2**63 - 1
 UINT32_MAX: Final = 2**32 - 1
 
 Number = TypeVar("Number", int, float)
-
-TOO_DEEP: Final = "(nested too deeply)"
-"""What stands for a structure that can be read but not be written again."""
 
 _HEX: Final = re.compile(r"[0-9a-fA-F]+")
 _NUMBER: Final = re.compile(r"-?[0-9]{1,20}")
@@ -178,7 +176,7 @@ def key_value(key: str, value: object) -> KeyValue:
     """An attribute of the OTLP type that is natural to a Python value.
 
     Integers beyond 64 bits become text, and structures become JSON text, so that nothing is lost;
-    but for structures deeper than 254, in whose place stands ``TOO_DEEP``.
+    but for structures deeper than 254, in whose place stands ``deep_json.TOO_DEEP``.
     """
     if value is None:
         return KeyValue(key=key)
@@ -193,15 +191,8 @@ def key_value(key: str, value: object) -> KeyValue:
     elif isinstance(value, str):
         typed = AnyValue(string_value=value)
     else:
-        typed = AnyValue(string_value=str(value) if isinstance(value, int) else _json(value))
+        typed = AnyValue(string_value=str(value) if isinstance(value, int) else written(value))
     return KeyValue(key=key, value=typed)
-
-
-def _json(structure: object) -> str:
-    try:
-        return orjson.dumps(structure).decode()
-    except orjson.JSONEncodeError:
-        return TOO_DEEP
 
 
 def flat(value: object) -> Iterator[object]:

@@ -49,6 +49,15 @@ LINE_FORMATS: Final = (
 """Formats whose records are lines of text, each a module of ``pipeline/decode`` of that name.
 Where a line could be of several, the first counts."""
 
+PROMETHEUS_TEXT_FORMAT: Final = "prometheus_text"
+OPENMETRICS_TEXT_FORMAT: Final = "openmetrics_text"
+
+REMOTE_WRITE_FORMAT: Final = "remote_write"
+REMOTE_WRITE_2_FORMAT: Final = "remote_write_2"
+
+EXPOSITION_FORMATS: Final = (PROMETHEUS_TEXT_FORMAT, OPENMETRICS_TEXT_FORMAT)
+"""Formats of scraped text, each a module of ``pipeline/decode`` of that name."""
+
 FORMAT_SIGNAL: Final = {
     OTLP_TRACES_FORMAT: "spans",
     OTLP_METRICS_FORMAT: "metric_points",
@@ -59,5 +68,8 @@ FORMAT_SIGNAL: Final = {
     ZIPKIN_PROTO_FORMAT: "spans",
     **dict.fromkeys(LINE_FORMATS, "access_logs"),
     CLOUDWATCH_METRICS_FORMAT: "metric_points",
+    **dict.fromkeys(EXPOSITION_FORMATS, "metric_points"),
+    REMOTE_WRITE_FORMAT: "metric_points",
+    REMOTE_WRITE_2_FORMAT: "metric_points",
 }
 """The table that a format mainly fills: what its records are called when they are counted."""

@@ -69,8 +69,8 @@ def test_the_keys_that_scripts_rely_on_are_there():
 
 def test_only_secrets_have_no_flag():
     secrets = {
-        "api_token", "intake_token", "kafka_sasl_password", "store_catalog_password",
-        "firehose_access_key",
+        "api_token", "intake_token", "intake_pseudonym_key", "kafka_sasl_password",
+        "store_catalog_password", "firehose_access_key",
     }  # fmt: skip
     assert {one.key for one in declared() if one.flag is None} == secrets
 
