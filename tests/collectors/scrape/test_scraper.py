@@ -259,6 +259,16 @@ async def test_settings_that_make_no_sense_are_refused_at_start(
     assert "s3cret" not in str(refused.value)
 
 
+async def test_a_target_in_a_configuration_is_refused_at_start_too(tmp_path: Path) -> None:
+    file = tmp_path / "prometheus.yml"
+    file.write_text(
+        "scrape_configs: [{job_name: a, static_configs: [{targets: ['file:///etc/passwd']}]}]"
+    )
+    with pytest.raises(InvalidInput, match="HOST:PORT"):
+        async with running(tmp_path, scrape={"config_file": file}):
+            pass
+
+
 async def test_the_names_of_own_jobs_are_taken(tmp_path: Path) -> None:
     file = tmp_path / "prometheus.yml"
     file.write_text("scrape_configs: [{job_name: scrape}]")
