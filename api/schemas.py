@@ -380,3 +380,52 @@ class Quarantine(Page):
     """What was set aside."""
 
     items: list[QuarantineEntry]
+
+
+class ScrapeTarget(Answer):
+    """One target of the scraper."""
+
+    job: str = Field(examples=["kong"])
+    instance: str | None = Field(
+        description="Null of a target that is left alone.", examples=["kong-1:8100"]
+    )
+    url: str = Field(description="Without its query.", examples=["http://kong-1:8100/metrics"])
+    up: bool | None = Field(description="Whether the last scrape succeeded; null before the first.")
+    error: str | None = Field(
+        description="Why it did not, or why the target is left alone.",
+        examples=["the server answered with status 503"],
+    )
+    last_scrape: Time | None = Field(description="When it was begun.")
+    last_scrape_duration_seconds: float | None
+    samples: Count | None = Field(description="How many it brought.", examples=[1857])
+    interval_seconds: float | None = Field(examples=[15.0])
+
+
+class ScrapeTargets(Page):
+    """What is scraped, and how each target stands."""
+
+    items: list[ScrapeTarget]
+
+
+class Stood(Answer):
+    """One of several nodes that an alias stood for."""
+
+    node: str = Field(examples=["shop/cart"])
+    seen: Count = Field(description="How many tellings said so.", examples=[120])
+
+
+class Conflict(Answer):
+    """A name or address that stood for more than one node."""
+
+    client: str | None = Field(description="Node id of who uses the alias; null when anybody does.")
+    alias: str = Field(examples=["10.0.0.7:8080"])
+    node: str = Field(description="The node that is taken for it.", examples=["shop/cart"])
+    seen: Count = Field(description="How many tellings know the alias.", examples=[130])
+    share: Ratio = Field(description="Share of these that say `node`.", examples=[0.92])
+    nodes: list[Stood]
+
+
+class Conflicts(Page, WindowAnswer):
+    """Names that do not name one node."""
+
+    items: list[Conflict]

@@ -11,7 +11,7 @@ from typing import Final
 
 import polars as pl
 
-from pipeline.analyze import alias
+from pipeline.analyze import alias, consumer
 from pipeline.analyze.histogram import quantiles
 from pipeline.errors import InvalidInput
 from pipeline.model.topology import CLIENTS, NOT_RECEIVED, Graph, GroupBy, NodeKind, Reporter
@@ -67,7 +67,8 @@ def build(
     """Build the graph of the window from ``start`` (inclusive) to ``end`` (exclusive).
 
     Args:
-        edge_minutes: rows of ``edge_minutes`` of the window, from any number of slices.
+        edge_minutes: rows of ``edge_minutes`` of the window, from any number of slices; to group
+            by consumers, the answer of ``consumer.told_apart``.
         aliases: rows of ``aliases``.
         start: beginning of the window, UTC.
         end: end of the window, UTC.
@@ -80,7 +81,10 @@ def build(
         InvalidInput: ``focus`` is not a node of the graph.
     """
     arrived = edge_minutes if now is None else _arrived(edge_minutes, now)
-    known = _without_connections(_grouped(alias.resolve(arrived, aliases), group_by))
+    known = alias.resolve(arrived, aliases)
+    if group_by is GroupBy.CONSUMER:
+        known = consumer.first_hops(known)
+    known = _without_connections(_grouped(known, group_by))
     edges = _edges(_tellings(known), known, seconds=max((end - start).total_seconds(), 1.0))
     if focus is not None:
         edges = _focused(edges, focus, depth)
@@ -109,7 +113,7 @@ def _group_id(end: str, group_by: GroupBy) -> pl.Expr:
     node, real = pl.col(end), pl.col(f"{end}_kind").is_in(["service", "gateway"])
     namespace = node.str.extract(r"^([^/]+)/")
     match group_by:
-        case GroupBy.SERVICE:
+        case GroupBy.SERVICE | GroupBy.CONSUMER:
             return node
         case GroupBy.VERSION:
             version = pl.col(f"{end}_version")

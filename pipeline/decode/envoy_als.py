@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from pipeline.decode.als_addresses import address
 from pipeline.decode.als_attributes import attributes_of
 from pipeline.decode.als_entries import Entries, entries_of, nanoseconds, words
 from pipeline.decode.als_messages import ADDRESSES, ENVOY_ALS, TEXTS_BY_TEXT, TIMES
@@ -27,8 +28,9 @@ from pipeline.decode.envoy_words import (
 )
 from pipeline.decode.gate import Gate
 from pipeline.decode.kernel import Ints
+from pipeline.decode.masking import MaskedKeys
 from pipeline.decode.parts import Part, first_told
-from pipeline.decode.refusals import with_records
+from pipeline.decode.refusals import LONGEST_NAME, Bad, too_long, with_records
 from pipeline.decode.text import LENGTH_MASK
 from pipeline.decode.wire import Rows, Walked
 from pipeline.model.decoded import Decoded, Refusal
@@ -42,11 +44,12 @@ LAST_START: Final = 9_223_372_030
 LAST_DURATION: Final = 4_611_686_010
 """Seconds up to which the difference of two durations fits, too."""
 
+LONG: Final = f"the name of its log is longer than {LONGEST_NAME:,} bytes"
 UNREPRESENTABLE: Final = "a time outside the years 1677 to 2262, or a duration over 146 years"
-SOCKET, PIPE, INTERNAL = 1, 2, 3
-NAMED_PORT: Final = 4
 URI, DNS = 1, 2
 TRACEPARENT: Final = r"^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}(-.*)?$"
+URLS: Final = ("path", "original_path", "referer")
+"""Cells of requests that hold URLs."""
 QUERY: Final = "(?s)[?#].*"
 GRPC: Final = "application/grpc"
 GRPC_STATUS: Final = "grpc-status"
@@ -60,12 +63,12 @@ def decode(messages: Sequence[bytes]) -> Decoded:
     entries = entries_of(walked)
     if not len(entries):
         return Decoded(refused=walked.refused)
-    kept = _representable(entries.common)
+    kept = _representable(entries.common) & ~too_long(_log_names(walked))
     ids, resources = resources_of(entries, kept)
     columns = _common(entries) | _addresses(entries) | _tls(entries) | _http(entries)
     columns |= {
         "resource_id": ids,
-        "log_name": _log_names(entries),
+        "log_name": entries.texts(kept * _log_names(walked)),
         "attributes": attributes_of(entries),
         **{name: pa.nulls(len(entries), kind) for name, kind in UNTOLD.items()},
     }
@@ -77,16 +80,24 @@ def decode(messages: Sequence[bytes]) -> Decoded:
 
 
 def refused(walked: Walked) -> tuple[Refusal, ...]:
-    """Malformed messages, and entries with a time that no column holds."""
+    """Malformed messages, entries with a time that no column holds, and those of endless logs."""
     rows = walked.rows("entries")
-    bad = ~_representable(rows)
+    long = too_long(_log_names(walked))
     places = rows.column("http") | rows.column("tcp")
-    return with_records(walked, rows.parents[bad], places[bad], UNREPRESENTABLE)
+    return with_records(
+        walked,
+        *(
+            Bad(rows.parents[bad], places[bad], reason)
+            for bad, reason in ((long, LONG), (~long & ~_representable(rows), UNREPRESENTABLE))
+        ),
+    )
 
 
-def _log_names(entries: Entries) -> pa.Array:
-    identifiers = Part(entries.walked.rows("identifiers"), len(entries.walked.bounds))
-    return entries.texts(identifiers.column("log_name")[entries.common.parents])
+def _log_names(walked: Walked) -> Ints:
+    """Of each entry the name of its log, as slices."""
+    identifiers = Part(walked.rows("identifiers"), len(walked.bounds))
+    names: Ints = identifiers.column("log_name")[walked.rows("entries").parents]
+    return names
 
 
 def _representable(common: Rows) -> Truths:
@@ -149,38 +160,12 @@ def _flags(flags: Part) -> pa.Array:
 
 
 def _addresses(entries: Entries) -> dict[str, pa.Array]:
-    columns = {table: _address(entries, table) for table in ADDRESSES.values()}
+    columns = {table: address(entries, table) for table in ADDRESSES.values()}
     attempts = pa.array(entries.common.column("attempt_count"), pa.int64()).cast(pa.uint32())
     # no attempt, although a host was reached, is what proxies say that do not count attempts
     untold = pc.and_(pc.equal(attempts, 0), columns["upstream_remote_address"].is_valid())
     nothing = pa.scalar(None, pa.uint32())
     return columns | {"attempt_count": pc.if_else(untold, nothing, attempts)}
-
-
-def _address(entries: Entries, table: str) -> pa.Array:
-    """``ip:port``, ``[ip]:port``, the path of a pipe, or ``envoy://listener/endpoint``."""
-    part = Part(entries.walked.rows(table), len(entries))
-    kind, host = part.case("kind"), entries.texts(part.column("host"))
-    host = pc.if_else(
-        pc.match_substring(host, ":"), pc.binary_join_element_wise("[", host, "]", ""), host
-    )
-    named = pa.array(part.case("port_kind") == NAMED_PORT)
-    port = pc.if_else(
-        named,
-        pc.coalesce(entries.texts(part.column("named_port")), "0"),
-        numbers(part.column("port"), pa.int64()).cast(pa.string()),
-    )
-    listener, endpoint = entries.texts(part.column("listener")), part.column("endpoint")
-    end = pc.coalesce(pc.binary_join_element_wise("/", entries.texts(endpoint), ""), "")
-    internal = pc.binary_join_element_wise("envoy://", pc.coalesce(listener, ""), end, "")
-    nothing = pa.nulls(len(entries), pa.string())
-    return pc.choose(
-        pa.array(kind),
-        nothing,
-        pc.binary_join_element_wise(host, port, ":"),
-        entries.texts(part.column("path")),
-        internal,
-    )
 
 
 def _tls(entries: Entries) -> dict[str, pa.Array]:
@@ -276,5 +261,11 @@ def _trace(entries: Entries) -> dict[str, pa.Array]:
     }
 
 
-GATE: Final = Gate(ENVOY_ALS, ("entries",), refused, TEXTS_BY_TEXT)
+def mask(walked: Walked, masked: MaskedKeys) -> bool:
+    """Overwrite secrets in headers, tags and in the queries of paths; tells if there were any."""
+    hidden = masked.mask(walked, TEXTS_BY_TEXT)
+    return masked.mask_cells(walked, "requests", URLS) or hidden
+
+
+GATE: Final = Gate(ENVOY_ALS, ("entries",), refused, mask=mask)
 """What the door knows of access logs."""

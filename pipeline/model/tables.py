@@ -105,6 +105,11 @@ SCOPES: Final = Table(
     ),
 )
 
+_CONSUMER: Final = (
+    "who was authenticated: `app:`, `user:`, `key:`, `developer:`, `subject:` or `principal:` and"
+    " an id; of a person `person-` and a hash"
+)
+
 SPANS: Final = Table(
     "spans",
     "one span as received",
@@ -164,6 +169,7 @@ SPANS: Final = Table(
         Column("response_flags", "text", "Envoy's response flags, comma-separated; null when none"),
         Column("request_id", "text", "x-request-id (`guid:x-request-id`)"),
         Column("is_proxy", "bool", "true when a proxy wrote the span, not the application"),
+        Column("consumer", "text", _CONSUMER),
         Column("trace_state", "text", "W3C tracestate"),
         Column("attributes", "json", "attributes that are not promoted, one JSON object"),
         Column("events", "json", "span events, a JSON array; null when none"),
@@ -237,12 +243,7 @@ ACCESS_LOGS: Final = Table(
         Column("tls_sni", "text", "server name the peer asked for"),
         Column("tls_peer_identity", "text", "URI (or DNS) name in the peer's certificate"),
         Column("tls_local_identity", "text", "URI (or DNS) name in the proxy's certificate"),
-        Column(
-            "consumer",
-            "text",
-            "API consumer, application or key id as the gateway knows it; `person-` and a hash"
-            " where it is a person",
-        ),
+        Column("consumer", "text", _CONSUMER),
         Column("user_agent", "text", "`user_agent.original`"),
         Column("sample_rate", "f64", "share of requests this log keeps, 0..1; null when not told"),
         Column("attributes", "json", "everything else the log told, one JSON object"),
@@ -392,6 +393,32 @@ NODE_MINUTES: Final = Table(
     ),
 )
 
+CONSUMER_MINUTES: Final = Table(
+    "consumer_minutes",
+    "what one reporter told of the requests of one API consumer that entered at one node in one"
+    " minute, by route",
+    (
+        SLICE,
+        Column("minute", "time", "start of the minute in which the request began"),
+        Column("consumer", "text", "as in `access_logs`; `other` for those past the largest"),
+        Column("server", "text", "node id of the callee; null when the row does not know"),
+        Column("server_kind", "text", "node kind of the callee"),
+        Column("server_workload", "text", "workload of the callee"),
+        Column("server_version", "text", "version of the callee"),
+        Column(
+            "server_alias",
+            "text",
+            "what the callee was addressed by when its identity is not known",
+        ),
+        Column("protocol", "text", "http, grpc, tcp, db, messaging or rpc"),
+        Column("route", "text", "method and route template, or the RPC method; null when not told"),
+        Column("reporter", "text", "client, client_proxy, server_proxy, server or gateway"),
+        Column("signal", "text", "what the reporter told it by: spans or access_logs"),
+        Column("system", "text", "system of the reporter"),
+        *MEASURES,
+    ),
+)
+
 ALIASES: Final = Table(
     "aliases",
     "one name or address under which a node was seen to be known",
@@ -413,5 +440,5 @@ RAW: Final = (SPANS, ACCESS_LOGS, LOGS, METRIC_POINTS)
 INTERNED: Final = (RESOURCES, SCOPES)
 """Tables whose rows are written once however often they are received."""
 
-DERIVED: Final = (EDGE_MINUTES, NODE_MINUTES, ALIASES)
+DERIVED: Final = (EDGE_MINUTES, NODE_MINUTES, CONSUMER_MINUTES, ALIASES)
 """Tables that can be recomputed from the raw ones at any time."""

@@ -36,6 +36,7 @@ class GroupBy(StrEnum):
     WORKLOAD = "workload"
     VERSION = "version"
     NAMESPACE = "namespace"
+    CONSUMER = "consumer"
 
 
 CLIENTS = "clients"

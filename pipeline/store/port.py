@@ -13,8 +13,9 @@ The promises, which the contract suite holds every store to:
   holds the lease that ``lead`` takes, and fail with StoreBusy once another has had it.
 
 A *slice* is what one ``write`` committed, numbered upwards. The *home* of a trace is the lowest
-slice that holds a row of it. A *unit* is a range of slices whose homes were analysed together:
-derived rows carry its lowest slice.
+slice that holds a row of it; a trace and a request of which one row carries both ids are one, with
+one home. A *unit* is a range of slices whose homes were analysed together: derived rows carry its
+lowest slice.
 """
 
 from collections.abc import Mapping, Sequence
@@ -130,11 +131,11 @@ class Store(Protocol):
     ) -> None:
         """Mark slices as looked at, and dirty them and every home they add rows to.
 
-        ``links`` has columns ``home`` and ``slice`` (i64): slice ``slice`` (a noticed one) holds
-        rows of traces whose home is ``home``; home < slice. ``minutes`` are those that their metric
-        points make stale: columns ``minute`` (i64, Unix nanoseconds of its start) and ``cause``
-        (the slice). ``homes_moved`` is what the method of that name told before the rows were
-        looked at.
+        ``links`` has columns ``home`` and ``slice`` (i64): slice ``slice``, one of ``slices`` or
+        noticed before, may hold rows of traces whose home is ``home``; home < slice. ``minutes``
+        are those that their metric points make stale: columns ``minute`` (i64, Unix nanoseconds of
+        its start) and ``cause`` (the slice). ``homes_moved`` is what the method of that name told
+        before the rows were looked at.
 
         Raises:
             StoreBusy: a rewrite moved homes since; nothing was noticed.

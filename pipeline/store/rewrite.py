@@ -31,14 +31,12 @@ from pipeline.store.writer import (
 )
 
 _KEYS: Final = """
-SELECT DISTINCT trace_id_high, trace_id_low, NULL::VARCHAR AS request_id
-FROM spans WHERE slice = $slice
-UNION ALL
-SELECT DISTINCT NULL, NULL, request_id
-FROM access_logs WHERE slice = $slice AND request_id IS NOT NULL
+SELECT DISTINCT trace_id_high, trace_id_low, request_id FROM spans WHERE slice = $slice
+UNION
+SELECT DISTINCT trace_id_high, trace_id_low, request_id FROM access_logs WHERE slice = $slice
 ORDER BY ALL
 """
-"""By what the analysis knows the traces and requests of a slice."""
+"""By what the analysis knows the traces and requests of a slice, and which of them are one."""
 
 
 def rewrite(

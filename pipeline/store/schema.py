@@ -12,6 +12,7 @@ from typing import Final, NamedTuple
 from pipeline.errors import StoreBusy, StoreIncompatible
 from pipeline.model.tables import (
     ACCESS_LOGS,
+    CONSUMER_MINUTES,
     DERIVED,
     DUCKDB,
     EDGE_MINUTES,
@@ -20,6 +21,7 @@ from pipeline.model.tables import (
     QUARANTINE,
     RAW,
     SLICE,
+    SPANS,
     Column,
     Table,
 )
@@ -104,9 +106,9 @@ BOOKKEEPING: Final = (
     ),
     Table(
         "slice_links",
-        "a slice that adds rows to traces whose home is an earlier one",
+        "a slice that may hold rows of traces or requests whose home is an earlier one",
         (
-            Column("home", "i64", "lowest slice with rows of those traces"),
+            Column("home", "i64", "lowest slice with rows of those"),
             SLICE,
         ),
     ),
@@ -167,7 +169,7 @@ def _everything(backend: Backend) -> list[str]:
         f"CALL {CATALOG}.set_option('data_inlining_row_limit', 0)",
     ]
     lake = options if backend is Backend.DUCKLAKE else []
-    return [*lake, *made, *views()]
+    return [*lake, *made]
 
 
 def _slice_offsets(backend: Backend) -> list[str]:
@@ -193,15 +195,20 @@ FIRST_ROWS: Final = {
 
 
 def _gateways(_: Backend) -> list[str]:
-    added = ("consumer", "upstream_response_status_code")
-    columns = [column for column in ACCESS_LOGS if column.name in added]
+    return _added(ACCESS_LOGS, "consumer", "upstream_response_status_code")
+
+
+def _consumers(backend: Backend) -> list[str]:
+    """What older spans told of consumers stays among their attributes."""
+    return [*_added(SPANS, "consumer"), create_table(CONSUMER_MINUTES, backend)]
+
+
+def _added(table: Table, *names: str) -> list[str]:
+    """The statements that give a table columns it has not yet."""
     return [
-        *(
-            f"ALTER TABLE {ACCESS_LOGS.name} ADD COLUMN IF NOT EXISTS"
-            f" {column.name} {DUCKDB[column.kind]}"
-            for column in columns
-        ),
-        *views(),
+        f"ALTER TABLE {table.name} ADD COLUMN IF NOT EXISTS {column.name} {DUCKDB[column.kind]}"
+        for column in table
+        if column.name in names
     ]
 
 
@@ -249,6 +256,7 @@ MIGRATIONS: Final = (
     Migration(3, "lease of the analysis", _lease),
     Migration(4, "consumers and upstream status of gateways", _gateways),
     Migration(5, "what metrics say of edges", _metric_minutes),
+    Migration(6, "consumers of spans, and their minutes", _consumers),
 )
 """All steps, in order. The first makes a store as it is today; a later one mends an older store."""
 
@@ -295,6 +303,9 @@ def _migrate(session: Session, backend: Backend) -> None:
             for statement in step.statements(backend):
                 session.run(statement)
     if seen < MIGRATIONS[-1].number:
+        # last, as they speak of the tables that are now
+        for statement in views():
+            session.run(statement)
         _record(session, [step for step in MIGRATIONS if step.number > seen])
     _check(session)
 

@@ -327,10 +327,12 @@ def test_homes_are_found_in_a_range_of_slices(store: Store) -> None:
             expected={},
             positions={},
         )
-    found = store.ask("trace_homes", low=2, high=3, traces=[7, 3, 2**64 - 1])
-    assert sorted(found.select("trace_id_low", "home").rows()) == [(3, 3), (7, 2)]
-    found = store.ask("request_homes", low=1, high=3, requests=["same", "r3", "none"])
-    assert sorted(found.rows()) == [("r3", 3), ("same", 1)]
+    asked = {"traces": [7, 3, 2**64 - 1], "requests": []}
+    found = store.ask("group_rows", low=2, high=3, **asked)
+    assert sorted(found.select("trace_id_low", "slice").rows()) == [(3, 3), (7, 2)]
+    asked = {"traces": [], "requests": ["same", "r3", "none"]}
+    found = store.ask("group_rows", low=1, high=3, **asked)
+    assert sorted(found.select("request_id", "slice").rows()) == [("r3", 3), ("same", 1)]
 
 
 def test_two_threads_read_while_one_writes(store: Store) -> None:

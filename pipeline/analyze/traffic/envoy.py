@@ -14,7 +14,7 @@ from typing import Final
 
 import polars as pl
 
-from pipeline.analyze.peer import istio_service
+from pipeline.analyze import names
 from pipeline.analyze.traffic.metric import (
     Metric,
     System,
@@ -110,7 +110,7 @@ def _upstream(told: pl.DataFrame) -> pl.DataFrame:
             | pl.col("response_code").is_not_null()
         )
     )
-    alias = pl.coalesce(istio_service(cluster), cluster)
+    alias = pl.coalesce(names.node(cluster), cluster)
     calls = sent.select(
         "series",
         "outcome",

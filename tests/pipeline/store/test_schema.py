@@ -88,6 +88,8 @@ def as_in_version_1(directory: Path) -> None:
         session.run("ALTER TABLE node_minutes DROP COLUMN widths")
         session.run("ALTER TABLE access_logs DROP COLUMN consumer")
         session.run("ALTER TABLE access_logs DROP COLUMN upstream_response_status_code")
+        session.run("ALTER TABLE spans DROP COLUMN consumer")
+        session.run("DROP TABLE consumer_minutes")
         session.run("DELETE FROM counters WHERE name = 'homes'")
         session.run("DELETE FROM schema_migrations WHERE version > 1")
     database.close()
