@@ -13,11 +13,12 @@ import httpx
 import uvicorn
 
 from api.demo.certificates import Authority
-from api.demo.envoy import STATS_PATH, Address, Bootstrap, Gateway, Sidecar, workload
+from api.demo.envoy import Address, Bootstrap, Gateway, Sidecar, workload
 from api.demo.load import Load
-from api.demo.mesh import GATEWAY_VERSION, Mesh
+from api.demo.mesh import Mesh
 from api.demo.network import Ports
 from api.demo.processes import Child, find_program, spawn
+from api.demo.scraping import write_targets
 from api.demo.services import Services
 from api.demo.teller import JsonObject
 from api.demo.tracing import tracing
@@ -66,25 +67,6 @@ class Layout:
     sockets: tuple[socket.socket, ...]
     configurations: dict[str, JsonObject]
 
-    def targets(self, mesh: Mesh) -> list[JsonObject]:
-        """All proxies as targets to scrape, in the form of Prometheus' file discovery."""
-        gateway = _target(mesh, self.gateway.stats, mesh.gateway, GATEWAY_VERSION)
-        return [gateway] + [
-            _target(mesh, place.stats, place.service.name, place.version.name)
-            for place in self.sidecars
-        ]
-
-
-def _target(mesh: Mesh, address: Address, service: str, version: str) -> JsonObject:
-    labels = {
-        "__metrics_path__": STATS_PATH,
-        "service.name": service,
-        "service.namespace": mesh.namespace,
-        "service.version": version,
-        "k8s.deployment.name": f"{service}-{version}",
-    }
-    return {"targets": [str(address)], "labels": labels}
-
 
 def lay_out(mesh: Mesh, *, telemetry: Address, directory: Path, ports: Ports) -> Layout:
     """Choose ports, make certificates and render every proxy's configuration."""
@@ -130,11 +112,6 @@ def envoy_program() -> Path:
     return program
 
 
-def targets_file(directory: Path) -> Path:
-    """Where a mesh says which addresses to scrape, as Prometheus' file discovery reads it."""
-    return directory / "targets.json"
-
-
 @asynccontextmanager
 async def running_mesh(
     mesh: Mesh,
@@ -160,7 +137,7 @@ async def running_mesh(
     async with AsyncExitStack() as stack:
         ports = stack.enter_context(Ports())
         layout = lay_out(mesh, telemetry=telemetry, directory=directory, ports=ports)
-        targets_file(directory).write_text(json.dumps(layout.targets(mesh), indent=1))
+        write_targets(directory, mesh, layout.sidecars, layout.gateway)
         client = await stack.enter_async_context(_client())
         tracers = await stack.enter_async_context(tracing(mesh, layout.sidecars, telemetry))
         services = Services(mesh, layout.sidecars, client, tracers)

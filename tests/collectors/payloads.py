@@ -1,5 +1,6 @@
 """Requests for tests, made with the official classes."""
 
+import orjson
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
     ExportMetricsServiceRequest,
@@ -65,3 +66,30 @@ def zipkin(spans: int, *, pad: int = 0) -> list[dict]:
         }
         for number in range(spans)
     ]
+
+
+def kong(number: int, *, pad: int = 0) -> dict[str, object]:
+    """A log record of Kong."""
+    return {
+        "started_at": 1_764_172_800_000 + number,
+        "request": {"id": f"r{number}", "method": "GET", "uri": "/" + "x" * pad},
+        "response": {"status": 200},
+        "latencies": {"kong": 1, "proxy": 5, "receive": 1, "request": 7},
+    }
+
+
+def kong_body(records: int, *, pad: int = 0) -> bytes:
+    """An array of log records, as http-log sends batches."""
+    return orjson.dumps([kong(number, pad=pad) for number in range(records)])
+
+
+def apigee(number: int, *, pad: int = 0) -> dict[str, object]:
+    """A record of an Apigee proxy."""
+    return {
+        "client.received.start.timestamp": str(1_764_172_800_000 + number),
+        "messageid": f"m{number}",
+        "apiproxy.name": "orders",
+        "request.verb": "GET",
+        "response.status.code": "200",
+        "proxy.pathsuffix": "/" + "x" * pad,
+    }

@@ -1,10 +1,11 @@
 """What every receiver promises to its senders; a way to send is one more entry of SENDERS."""
 
 import asyncio
+import base64
 import struct
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -20,8 +21,10 @@ from pipeline.errors import InvalidInput
 from pipeline.model.ledger import Outcome
 from pipeline.model.messages import Partition
 from pipeline.model.topics import OTLP_SPANS, RAW_TELEMETRY
+from tests.collectors import firehose
 from tests.collectors.bench import Bench, running
-from tests.collectors.payloads import traces, zipkin
+from tests.collectors.firehose import ANYWHERE
+from tests.collectors.payloads import apigee, kong_body, traces, zipkin
 from tests.pipeline.decode.remote_messages import Told as Series, request, request_2
 from tests.zipkin_pb import list_of
 
@@ -98,20 +101,37 @@ async def send_zipkin(bench: Bench, body: bytes, content_type: str) -> Told:
     )
 
 
+async def send_webhook(bench: Bench, body: bytes, source: str, path: str) -> Told:
+    return answered(await posted(bench, source, path, body, {"content-type": "application/json"}))
+
+
+async def send_firehose(bench: Bench, body: bytes) -> Told:
+    return answered(await posted(bench, "firehose", "/firehose", body, firehose.headers_of()))
+
+
 async def send_remote_write(bench: Bench, body: bytes, proto: str) -> Told:
+    headers = {
+        "content-type": f"application/x-protobuf;proto={proto}",
+        "content-encoding": "snappy",
+    }
+    packed = bytes(cramjam.snappy.compress_raw(body))
+    answer = await posted(bench, "remote_write", "/api/v1/write", packed, headers)
+    return replace(answered(answer), yes=answer.status_code == 204)
+
+
+async def posted(
+    bench: Bench, source: str, path: str, body: bytes, headers: dict[str, str]
+) -> httpx.Response:
     async with httpx.AsyncClient(timeout=30) as client:
-        answer = await client.post(
-            f"http://{bench.collectors.addresses['remote_write']}/api/v1/write",
-            content=bytes(cramjam.snappy.compress_raw(body)),
-            headers={
-                "content-type": f"application/x-protobuf;proto={proto}",
-                "content-encoding": "snappy",
-            },
-        )
+        url = f"http://{bench.collectors.addresses[source]}{path}"
+        return await client.post(url, content=body, headers=headers)
+
+
+def answered(answer: httpx.Response) -> Told:
     retry_after = answer.headers.get("retry-after")
     return Told(
-        yes=answer.status_code == 204,
-        again=answer.status_code == 503,
+        yes=answer.status_code == 200,
+        again=answer.status_code in {429, 503},
         retry_after=float(retry_after) if retry_after else None,
         text=answer.text,
     )
@@ -138,6 +158,27 @@ def zipkin_proto_body(spans: int, pad: int = 0) -> bytes:
     return list_of(zipkin(spans, pad=pad)).SerializeToString()
 
 
+def apigee_body(records: int, pad: int = 0) -> bytes:
+    return b"".join(
+        orjson.dumps(apigee(number, pad=pad), option=orjson.OPT_APPEND_NEWLINE)
+        for number in range(records)
+    )
+
+
+def firehose_body(records: int, pad: int = 0) -> bytes:
+    return firehose.body_of(
+        [firehose.access_log(number, path="/" + "x" * pad) + b"\n" for number in range(records)]
+    )
+
+
+def firehose_lines(body: bytes) -> bytes:
+    return b"".join(base64.b64decode(record["data"]) for record in orjson.loads(body)["records"])
+
+
+def with_unknown_member(body: bytes) -> bytes:
+    return body.replace(b"{", b'{"nobody":{"knows":[1]},', 1)
+
+
 UNKNOWN_FIELD = struct.pack("<BBBH", 0xFA, 0x3F, 2, 7)
 
 
@@ -150,20 +191,24 @@ class Sender:
         send: sends a body, answers what was told.
         topic: where it goes.
         format: the format of the body.
-        body: a body of so many spans, each with so much padding.
+        signal: what its records are.
+        body: a body of so many records, each with so much padding.
+        kept: what of a body is on the bus.
+        nothing: a body without records.
         limit: name of the setting that limits a body.
         unknown: the same body with something in it that nobody knows.
-        signal: what its records are called.
     """
 
     source: str
     send: Callable[[Bench, bytes], Awaitable[Told]]
     topic: str = OTLP_SPANS
     format: str = "otlp_traces"
+    signal: str = "spans"
     body: Callable[..., bytes] = otlp_body
+    kept: Callable[[bytes], bytes] = bytes
+    nothing: bytes = b""
     limit: str = "max_body_bytes"
     unknown: Callable[[bytes], bytes] = lambda body: body + UNKNOWN_FIELD
-    signal: str = "spans"
 
 
 SENDERS = [
@@ -190,6 +235,44 @@ SENDERS = [
         ),
         id="zipkin_proto",
     ),
+    pytest.param(
+        Sender(
+            "kong_http_log",
+            partial(send_webhook, source="kong_http_log", path="/kong"),
+            topic=RAW_TELEMETRY,
+            format="kong_json",
+            signal="access_logs",
+            body=kong_body,
+            unknown=with_unknown_member,
+        ),
+        id="kong_http_log",
+    ),
+    pytest.param(
+        Sender(
+            "apigee_http",
+            partial(send_webhook, source="apigee_http", path="/apigee"),
+            topic=RAW_TELEMETRY,
+            format="apigee",
+            signal="access_logs",
+            body=apigee_body,
+            unknown=with_unknown_member,
+        ),
+        id="apigee_http",
+    ),
+    pytest.param(
+        Sender(
+            "firehose",
+            send_firehose,
+            topic=RAW_TELEMETRY,
+            format="aws_apigateway",
+            signal="access_logs",
+            body=firehose_body,
+            kept=firehose_lines,
+            nothing=firehose.body_of([]),
+            unknown=with_unknown_member,
+        ),
+        id="firehose",
+    ),
     *(
         pytest.param(
             Sender(
@@ -197,9 +280,9 @@ SENDERS = [
                 partial(send_remote_write, proto=proto),
                 topic=RAW_TELEMETRY,
                 format=name,
+                signal="metric_points",
                 body=partial(remote_write_body, proto=proto),
                 limit="max_decompressed_bytes",
-                signal="metric_points",
             ),
             id=name,
         )
@@ -209,7 +292,9 @@ SENDERS = [
         )
     ),
 ]
-SECTIONS = ("otlp_http", "otlp_grpc", "zipkin", "remote_write")
+SECTIONS = (
+    "otlp_http", "otlp_grpc", "zipkin", "kong_http_log", "apigee_http", "firehose", "remote_write",
+)  # fmt: skip
 LISTENERS = (*SECTIONS, "apigee_syslog")
 """Sections of receivers that have an address; syslog has no answers that could be tested here."""
 
@@ -229,7 +314,11 @@ Running = Callable[..., AbstractAsyncContextManager[Bench]]
 
 @pytest.fixture
 def bench(tmp_path: Path) -> Running:
-    return lambda **sections: running(tmp_path, **sections)
+    def settled(**sections: dict[str, object]) -> AbstractAsyncContextManager[Bench]:
+        places = {name: ANYWHERE | sections.get(name, {}) for name in SECTIONS}
+        return running(tmp_path, **(sections | places))
+
+    return settled
 
 
 async def test_yes_means_it_is_on_the_bus_as_it_was_sent(sender: Sender, bench: Running) -> None:
@@ -237,7 +326,7 @@ async def test_yes_means_it_is_on_the_bus_as_it_was_sent(sender: Sender, bench: 
     async with bench() as at:
         assert (await sender.send(at, body)).yes
         (message,) = await at.messages(sender.topic)
-        assert message.value == body
+        assert message.value == sender.kept(body)
         assert message.headers["format"] == sender.format
         assert message.headers["source"] == sender.source
         assert message.headers["records"] == "7"
@@ -339,7 +428,7 @@ async def test_too_large_is_refused_for_good(sender: Sender, bench: Running) -> 
 
 async def test_nothing_at_all_is_a_success_and_no_message(sender: Sender, bench: Running) -> None:
     async with bench() as at:
-        assert (await sender.send(at, b"")).yes
+        assert (await sender.send(at, sender.nothing)).yes
         assert await at.messages(sender.topic) == []
 
 
@@ -348,7 +437,7 @@ async def test_unknown_fields_are_taken_and_kept(sender: Sender, bench: Running)
     async with bench() as at:
         assert (await sender.send(at, body)).yes
         (message,) = await at.messages(sender.topic)
-        assert message.value == body
+        assert message.value == sender.kept(body)
 
 
 async def test_stopping_finishes_what_was_taken_and_refuses_the_rest(
@@ -404,7 +493,7 @@ async def test_an_address_in_use_is_a_clear_refusal(
 @pytest.mark.parametrize("name", SECTIONS)
 @pytest.mark.parametrize("address", ["0.0.0.0:0", "[::]:0", "example.com:0"])
 async def test_beyond_loopback_needs_a_token(tmp_path: Path, name: str, address: str) -> None:
-    with pytest.raises(InvalidInput, match="MESHWEIR_INTAKE_TOKEN"):
+    with pytest.raises(InvalidInput, match=r"MESHWEIR_(INTAKE_TOKEN|FIREHOSE_ACCESS_KEY)"):
         async with running(tmp_path, **{name: {"address": address}}):
             pass
 

@@ -53,6 +53,7 @@ async def one_run(kafka: str | None) -> Finished:
         await load.run(asyncio.Event())
         demo.check()
         await demo.settle()
+        await agreed(demo)
         # not one more may come after the graph became the truth
         await asyncio.sleep(QUIET_SECONDS)
         return Finished(
@@ -64,6 +65,15 @@ async def one_run(kafka: str | None) -> Finished:
             served=demo.mesh.services.served,
             demo=demo,
         )
+
+
+async def agreed(demo: Demo) -> None:
+    """Wait for those who tell later than the reporter that counts; in vain where they disagree."""
+    for _ in range(60):
+        graph = await demo.meshweir.graph()
+        if all(edge["agreement"] in {None, 1.0} for edge in graph["edges"]):
+            return
+        await asyncio.sleep(0.5)
 
 
 @pytest.fixture(scope="module", params=[None, ""], ids=["in one process", "with Kafka"])

@@ -12,6 +12,7 @@ import orjson
 from pipeline.decode import DECODERS
 from pipeline.decode.__main__ import SAMPLES
 from pipeline.model.topics import FORMAT_SIGNAL
+from tests.zipkin_pb import list_of
 
 GOLDEN: Final = Path(__file__).parents[1] / "pipeline/decode/golden"
 SEED_BYTES: Final = 4096
@@ -33,12 +34,17 @@ def _records() -> bytes:
     return orjson.dumps({"records": [{"data": data}, {"kinesis": {"data": data}}]})
 
 
+def _zipkin_proto() -> bytes:
+    told = orjson.loads((GOLDEN / "zipkin_v2.in.json").read_bytes())
+    return list_of(told).SerializeToString(deterministic=True)
+
+
 @cache
 def messages() -> Sequence[bytes]:
     """All that is known to be good in some format."""
     golden = [path.read_bytes() for path in sorted(GOLDEN.glob("*.in.*"))]
     samples = [sample() for sample in SAMPLES.values()]
-    wrapped = (_wrapped(), _records())
+    wrapped = (_wrapped(), _records(), _zipkin_proto())
     return [message for message in (*golden, *samples, *wrapped) if len(message) <= SEED_BYTES]
 
 

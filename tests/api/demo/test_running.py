@@ -16,10 +16,11 @@ from envoy.service.accesslog.v3 import als_pb2
 from opentelemetry.proto.collector.trace.v1 import trace_service_pb2
 
 from api.demo import running
-from api.demo.envoy import Address
+from api.demo.envoy import STATS_PATH, Address
 from api.demo.mesh import MESH, Truth, truth, visits
 from api.demo.processes import find_program
 from api.demo.running import DemoFailed, running_mesh
+from api.demo.scraping import targets_file
 
 SERVER, CLIENT = 2, 3
 
@@ -91,9 +92,9 @@ async def ask_proxies(directory: Path) -> tuple[dict[str, set[int]], dict[str, s
     statuses: dict[str, set[int]] = {}
     expositions = {}
     async with httpx.AsyncClient() as client:
-        for target in json.loads(running.targets_file(directory).read_text()):
+        for target in json.loads(targets_file(directory).read_text()):
             [address], labels = target["targets"], target["labels"]
-            paths = [labels["__metrics_path__"], "/config_dump", "/quitquitquit", "/"]
+            paths = [STATS_PATH, "/config_dump", "/quitquitquit", "/"]
             for path in paths:
                 answer = await client.get(f"http://{address}{path}")
                 statuses.setdefault(path, set()).add(answer.status_code)
