@@ -3,18 +3,24 @@
 The command line and the HTTP interface both answer from here, byte for byte the same.
 """
 
+from collections.abc import Mapping
 from datetime import datetime, timedelta
+from types import MappingProxyType
 from typing import Final, NamedTuple
 
 import polars as pl
 
 from api.encode import arrow_of, json_of
+from api.identities import known_aliases
 from api.times import MINUTE, Window, format_time
-from pipeline.analyze import graph
+from pipeline.analyze import consumer, graph
 from pipeline.model.topology import Graph, GroupBy
 from pipeline.store.port import Store
 
 QUANTILES: Final = ("p50", "p90", "p95", "p99")
+
+NO_ALIASES: Final[Mapping[str, str]] = MappingProxyType({})
+"""Nothing is configured."""
 
 AHEAD: Final = timedelta(minutes=10)
 """A request that began this far ahead of the clock moves no watermark: its clock is wrong."""
@@ -45,15 +51,17 @@ class GraphAnswer(NamedTuple):
         return arrow_of(self.nodes if part == "nodes" else self.edges, self.head)
 
 
-def answer(store: Store, query: GraphQuery, *, now: datetime) -> GraphAnswer:
-    """Answer ``GET /v1/graph``; blocks.
+def answer(
+    store: Store, query: GraphQuery, *, now: datetime, aliases: Mapping[str, str] = NO_ALIASES
+) -> GraphAnswer:
+    """Answer ``GET /v1/graph``; blocks. ``aliases`` are those that are configured.
 
     Raises:
         InvalidInput: ``focus`` is not a node of the graph.
         StoreBusy: the store took longer than its time limit.
     """
     window = query.window
-    built = build(store, query, now=now)
+    built = build(store, query, now=now, aliases=aliases)
     head: dict[str, object] = {
         "start": format_time(window.start),
         "end": format_time(window.end),
@@ -63,13 +71,14 @@ def answer(store: Store, query: GraphQuery, *, now: datetime) -> GraphAnswer:
     return GraphAnswer(head, nodes_as_answered(built.nodes), edges_as_answered(built.edges))
 
 
-def build(store: Store, query: GraphQuery, *, now: datetime) -> Graph:
+def build(
+    store: Store, query: GraphQuery, *, now: datetime, aliases: Mapping[str, str] = NO_ALIASES
+) -> Graph:
     """The graph as the analysis gives it."""
     start, end = query.window
     return graph.build(
-        # The store adds up the minutes: there are a hundred times as many of them as edges.
-        store.ask("edge_window", start=start, end=end, young=now - graph.ARRIVING),
-        store.ask("aliases"),
+        _minutes(store, query, now=now),
+        known_aliases(store, aliases),
         start=start,
         end=end,
         group_by=query.group_by,
@@ -77,6 +86,15 @@ def build(store: Store, query: GraphQuery, *, now: datetime) -> Graph:
         depth=query.depth,
         now=now,
     )
+
+
+def _minutes(store: Store, query: GraphQuery, *, now: datetime) -> pl.DataFrame:
+    """The minutes of edges, which the store adds up: there are a hundred times as many of them."""
+    start, end = query.window
+    minutes = store.ask("edge_window", start=start, end=end, young=now - graph.ARRIVING)
+    if query.group_by is not GroupBy.CONSUMER:
+        return minutes
+    return consumer.told_apart(minutes, store.ask("consumer_window", start=start, end=end))
 
 
 def extent(store: Store) -> Window | None:
@@ -105,6 +123,7 @@ def nodes_as_answered(nodes: pl.DataFrame) -> pl.DataFrame:
         "requests_per_second",
         "error_ratio",
         _quantiles("latency").alias("latency_seconds"),
+        _quantiles("latency", "_resolution").alias("latency_resolution"),
     )
 
 
@@ -122,8 +141,12 @@ def edges_as_answered(edges: pl.DataFrame) -> pl.DataFrame:
         pl.struct(_quantiles("client").alias("client"), _quantiles("server").alias("server")).alias(
             "latency_seconds"
         ),
+        pl.struct(
+            _quantiles(side, "_resolution").alias(side) for side in ("client", "server")
+        ).alias("latency_resolution"),
         "mtls_ratio",
         "reporter",
+        "signal",
         "reporters",
         "agreement",
         "coverage",
@@ -135,5 +158,5 @@ def errors_as_answered() -> pl.Expr:
     return pl.struct("client_error", "server_error", "connection")
 
 
-def _quantiles(prefix: str) -> pl.Expr:
-    return pl.struct(pl.col(f"{prefix}_{name}").alias(name) for name in QUANTILES)
+def _quantiles(prefix: str, suffix: str = "") -> pl.Expr:
+    return pl.struct(pl.col(f"{prefix}_{name}{suffix}").alias(name) for name in QUANTILES)

@@ -17,6 +17,7 @@ LINES: Final = {
     "otlp_http": "OTLP/HTTP http://{}",
     "zipkin": "Zipkin http://{}",
     "apigee_syslog": "Syslog of Apigee {}",
+    "tail": "Files {}",
     "firehose": "Amazon Data Firehose http://{}/firehose",
     "kong_http_log": "Kong's http-log http://{}/kong",
     "apigee_http": "Apigee http://{}/apigee",

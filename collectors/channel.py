@@ -26,6 +26,8 @@ class Channel:
             again, and what is good around it with it.
         off_loop_bytes: bodies of this size and more are checked in a thread, so that others do not
             wait for them.
+        origin: where a body stood in its source, told in a header of its message where that is
+            one message; empty for none. What was told before a crash can be looked for by it.
     """
 
     source: str
@@ -35,11 +37,12 @@ class Channel:
     lost: Outcome = Outcome.REJECTED
     keeps_bad: bool = False
     off_loop_bytes: int = _OFF_LOOP_BYTES
+    origin: str = ""
 
     @property
     def flow(self) -> Flow:
         """Under which name its records are counted."""
-        return Flow(self.source, FORMAT_SIGNAL[self.format])
+        return Flow(self.source, FORMAT_SIGNAL.get(self.format, "unknown"))
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,7 @@ from pipeline.decode.door import Admission, MaskedKeys, admit
 from pipeline.errors import MessageTooLarge, Transient
 from pipeline.model.topics import (
     FORMAT_HEADER,
+    ORIGIN_HEADER,
     RECEIVED_AT_HEADER,
     RECORDS_HEADER,
     REJECTED_HEADER,
@@ -137,6 +138,8 @@ class Delivery:
             RECORDS_HEADER: str(part.records),
             REJECTED_HEADER: str(part.records - part.accepted),
         }
+        if part.channel.origin and len(self._parts) == 1:
+            headers[ORIGIN_HEADER] = part.channel.origin
         began = time.monotonic()
         while True:
             try:

@@ -27,6 +27,7 @@ from pipeline.errors import (
     Transient,
 )
 from pipeline.model.ledger import Ledger, Outcome
+from pipeline.model.topics import ORIGIN_HEADER
 
 __all__ = ["Body", "Bring", "Channel", "Intake", "Parcel", "Receipt", "reason_of"]
 
@@ -38,6 +39,8 @@ Body = Callable[[Claim], Awaitable[bytes]]
 
 Bring = Callable[[Claim], Awaitable[Sequence[Parcel]]]
 """Brings a body that holds several things; at most one parcel for each channel."""
+
+_LOOK_BACK_BYTES: Final = 4 * 1024 * 1024
 
 _UNREAD: Final = Admission(b"", 0, 1)
 """What is known of a body that could not be read: nobody knows how many records it had."""
@@ -120,6 +123,25 @@ class Intake:
         """Count records that go nowhere: nothing to say, or a scrape that was skipped."""
         self._ledger.count(channel.flow, Outcome.RECEIVED, records)
         self._ledger.count(channel.flow, Outcome.DROPPED, records, reason=reason)
+
+    async def has(self, origin: str, *, since_ns: int, until_ns: int) -> bool:
+        """Whether the bus keeps a message of that origin, stored in that time.
+
+        Raises:
+            Transient: the bus does not answer.
+        """
+        for partition, run in (await self._bus.span(since_ns, until_ns)).items():
+            at = run.first
+            while at < run.until:
+                messages = await self._bus.fetch(
+                    partition, at, run.until, max_bytes=_LOOK_BACK_BYTES
+                )
+                if any(message.headers.get(ORIGIN_HEADER) == origin for message in messages):
+                    return True
+                if not messages:
+                    break
+                at = messages[-1].offset + 1
+        return False
 
     async def warm_up(self, *formats: str) -> None:
         """Have the check compiled before the first sender waits for it."""

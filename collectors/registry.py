@@ -15,6 +15,7 @@ from collectors.receive.otlp_grpc import OtlpGrpcReceiver
 from collectors.receive.otlp_http import OtlpHttpReceiver
 from collectors.receive.remote_write import RemoteWriteReceiver
 from collectors.receive.syslog import SyslogReceiver
+from collectors.receive.tail import TailReceiver
 from collectors.receive.zipkin import ZipkinReceiver
 from collectors.receiver import Receiver
 from collectors.settings import CollectorSettings, HttpSettings
@@ -53,6 +54,10 @@ def _apigee_syslog(intake: Intake, settings: CollectorSettings, _: Guard) -> Rec
     return SyslogReceiver(intake, syslog) if syslog.address else None
 
 
+def _tail(intake: Intake, settings: CollectorSettings, _: Guard) -> Receiver | None:
+    return TailReceiver(intake, settings.tail) if settings.tail.paths else None
+
+
 def _firehose(intake: Intake, settings: CollectorSettings, _: Guard) -> Receiver | None:
     if not settings.firehose.address:
         return None
@@ -84,6 +89,7 @@ RECEIVERS: Final[Mapping[str, Build]] = {
     "otlp_http": _otlp_http,
     "zipkin": _zipkin,
     "apigee_syslog": _apigee_syslog,
+    "tail": _tail,
     "firehose": _firehose,
     KONG_HTTP_LOG.source: _webhook(KONG_HTTP_LOG),
     APIGEE_HTTP.source: _webhook(APIGEE_HTTP),

@@ -1,7 +1,7 @@
 """Settings of the collectors: where they listen, and how much they take at once."""
 
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 
@@ -289,6 +289,32 @@ class EnvoyMetricsSettings(BaseModel):
     )
 
 
+class TailSettings(BaseModel):
+    """Files that are followed as they grow."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    paths: tuple[str, ...] = Field(
+        default=(),
+        description="Files to follow, each a path or a glob, with FORMAT: in front or without.",
+    )
+    directory: Path | None = Field(
+        default=None,
+        description="Where it is kept how far files were read; `tail` in the data directory.",
+    )
+    start: Literal["beginning", "end"] = Field(
+        default="beginning",
+        description="Where files are begun that are there when it runs for the first time.",
+    )
+    poll_seconds: Seconds = Field(default=1.0, description="How often files are looked at.")
+    rotated_seconds: Seconds = Field(
+        default=10.0, description="How long a file that was renamed must be quiet to be at its end."
+    )
+    max_files: Annotated[int, Field(ge=1)] = Field(
+        default=1000, description="Files open at once; more are waited with."
+    )
+
+
 class CollectorSettings(BaseModel):
     """All collectors."""
 
@@ -306,3 +332,4 @@ class CollectorSettings(BaseModel):
     scrape: ScrapeSettings = ScrapeSettings()
     remote_write: RemoteWriteSettings = RemoteWriteSettings()
     envoy_metrics: EnvoyMetricsSettings = EnvoyMetricsSettings()
+    tail: TailSettings = TailSettings()

@@ -29,7 +29,7 @@ async def read_services(
     slot = Slot(asked.page("services", now), asked.limit, form)
 
     def make() -> bytes:
-        nodes = services.listed(context.store, slot.at.window, now=now)
+        nodes = services.listed(context.store, slot.at.window, now=now, aliases=context.aliases)
         return encode_page({}, nodes, slot)
 
     return await context.respond(slot, make, form)

@@ -47,7 +47,8 @@ PATIENCE_SECONDS: Final = 300.0
 FAULTS_KEPT: Final = 100
 """How many faults of a file are kept with their place; all are counted."""
 
-_TOPICS: Final = {name: topic for topic, name in TOPIC_FORMAT.items()}
+TOPICS: Final = {name: topic for topic, name in TOPIC_FORMAT.items()}
+"""The topics of formats that have one of their own."""
 _GZIP_MAGIC: Final = b"\x1f\x8b"
 _UNREADABLE: Final = (OSError, EOFError, zlib.error, pa.ArrowInvalid)
 
@@ -224,7 +225,7 @@ class _Import:
 
     async def _send(self, name: str) -> None:
         parcel = self._parcels.pop(name)
-        value = _joined(name, parcel.payloads)
+        value = joined(name, parcel.payloads)
         on_bus = parcel.records + parcel.refused
         flow = Flow(SOURCE, FORMAT_SIGNAL[name])
         self._ledger.count(flow, Outcome.RECEIVED, on_bus)
@@ -236,7 +237,7 @@ class _Import:
             RECORDS_HEADER: str(on_bus),
         }
         try:
-            await self._publish(_TOPICS.get(name, RAW_TELEMETRY), value, headers)
+            await self._publish(TOPICS.get(name, RAW_TELEMETRY), value, headers)
         except MeshweirError as error:
             self._ledger.count(flow, Outcome.DROPPED, on_bus, reason=reason_of(error))
             raise
@@ -256,9 +257,9 @@ class _Import:
                 return
 
 
-def _joined(name: str, payloads: list[bytes]) -> bytes:
+def joined(name: str, payloads: list[bytes]) -> bytes:
     """One message of many: requests of OTLP and lines follow each other, JSON is in an array."""
-    if name in _TOPICS or name in LINE_FORMATS:
+    if name in TOPICS or name in LINE_FORMATS:
         return b"".join(payloads)
     if len(payloads) == 1:
         return payloads[0]

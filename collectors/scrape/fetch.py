@@ -9,6 +9,7 @@ import logging
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Final
 
@@ -25,6 +26,9 @@ KEEP_ALIVE_SECONDS: Final = 90.0
 
 BROKEN: Final = "connection broken"
 """The reason of a failure in the middle of an answer."""
+
+KEPT_CONNECTIONS: Final = 256
+"""How many are kept at most; the client looks at all of them for each request."""
 
 _NO_BOUND: Final = httpx.Timeout(None)
 """Every request is bounded as a whole, by whoever makes it."""
@@ -65,7 +69,7 @@ class Fetcher:
     Args:
         access: credentials and TLS.
         max_body_bytes: largest body, both on the wire and unpacked.
-        connections: how many may be open at once.
+        connections: how many may be in use at once.
     """
 
     def __init__(self, access: Access, *, max_body_bytes: int, connections: int) -> None:
@@ -78,8 +82,8 @@ class Fetcher:
             timeout=_NO_BOUND,
             cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
             limits=httpx.Limits(
-                max_connections=connections,
-                max_keepalive_connections=connections,
+                max_connections=connections + KEPT_CONNECTIONS,
+                max_keepalive_connections=KEPT_CONNECTIONS,
                 keepalive_expiry=KEEP_ALIVE_SECONDS,
             ),
         )
@@ -134,7 +138,7 @@ class Fetcher:
     async def _answered(self, request: httpx.Request) -> httpx.Response:
         """The answer after ``MAX_REDIRECTS`` redirects at most, whose bodies nobody reads."""
         for _ in range(MAX_REDIRECTS + 1):
-            response = await self._client.send(request, stream=True, follow_redirects=False)
+            response = await self._sent(request)
             if response.status_code == httpx.codes.OK:
                 return response
             await response.aclose()
@@ -152,6 +156,14 @@ class Fetcher:
                 )
             request = following
         raise FetchFailed(f"more than {MAX_REDIRECTS} redirects", reason="redirect")
+
+    async def _sent(self, request: httpx.Request) -> httpx.Response:
+        """The answer; asked for again where the server had just closed the connection."""
+        send = partial(self._client.send, request, stream=True, follow_redirects=False)
+        try:
+            return await send()
+        except (httpx.RemoteProtocolError, httpx.ReadError, httpx.WriteError):
+            return await send()
 
     async def _whole(self, response: httpx.Response, claim: Claim) -> Fetched:
         encoding = response.headers.get("content-encoding", "identity").strip().lower()

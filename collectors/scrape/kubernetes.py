@@ -15,7 +15,7 @@ from collectors.room import Room
 from collectors.scrape.config import KubernetesSd
 from collectors.scrape.discovery import Tell, Trouble
 from collectors.scrape.fetch import BROKEN, FetchFailed
-from collectors.scrape.pod_api import PodApi, own_namespace
+from collectors.scrape.pod_api import PodApi, in_cluster, own_namespace
 from collectors.scrape.pods import conventional, found_in
 from collectors.scrape.target import Found
 from pipeline.errors import MeshweirError
@@ -46,20 +46,22 @@ class KubernetesDiscovery:
         named = config.namespaces
         own = (own_namespace(),) if named.own_namespace else ()
         self._namespaces = tuple(dict.fromkeys((*own, *named.names))) or ("",)
-        # a list may be asked for while a watch is open
-        self._api = PodApi(config, room, connections=2 * len(self._namespaces))
+        self._config = config if config.api_server else in_cluster(config)
+        self._room = room
         self._by_convention = by_convention
         self._first_pause = first_pause
 
     async def run(self, tell: Tell) -> None:
         """Tell pods as they come, change and go; each is a source."""
+        # a list may be asked for while a watch is open
+        api = PodApi(self._config, self._room, connections=2 * len(self._namespaces))
         try:
             async with asyncio.TaskGroup() as group:
                 for namespace in self._namespaces:
-                    watch = _Watch(self._api, namespace, self._found, tell)
+                    watch = _Watch(api, namespace, self._found, tell)
                     group.create_task(watch.run(self._first_pause))
         finally:
-            await self._api.close()
+            await api.close()
 
     def _found(self, pod: Json) -> list[Found]:
         found = found_in(pod)

@@ -44,13 +44,13 @@ class PodApi:
     """Asks one API server for pods.
 
     Args:
-        config: which server, which pods, and how to speak to it.
+        config: which server (it must be named), which pods, and how to speak to it.
         room: for what it answers.
         connections: how many may be open at once.
     """
 
     def __init__(self, config: KubernetesSd, room: Room, *, connections: int) -> None:
-        self._config = config if config.api_server else in_cluster(config)
+        self._config = config
         self._room = room
         self._fetcher = Fetcher(
             self._config, max_body_bytes=MAX_PAGE_BYTES, connections=connections
@@ -98,7 +98,7 @@ class PodApi:
         try:
             async with (
                 asyncio.timeout(_SILENCE_SECONDS),
-                self._fetcher.opened(url, _HEADERS) as response,
+                self._fetcher.opened(url, _HEADERS | {"accept-encoding": "identity"}) as response,
             ):
                 async for line in _lines(response):
                     event = _object(line)
@@ -164,7 +164,7 @@ def own_namespace(account: Path = SERVICE_ACCOUNT) -> str:
 
 async def _lines(response: httpx.Response) -> AsyncIterator[bytes]:
     rest = b""
-    async for piece in response.aiter_bytes():
+    async for piece in response.aiter_raw():
         *lines, rest = (rest + piece).split(b"\n")
         for line in lines:
             if line.strip():

@@ -12,8 +12,8 @@ from collectors.scrape.config import ScrapeJob
 from collectors.scrape.discovery import Discovery
 from collectors.scrape.fetch import Fetcher
 from collectors.scrape.loop import CHANNELS, TargetLoop
-from collectors.scrape.standing import Standing
-from collectors.scrape.target import ADDRESS, Found, Target, target_of
+from collectors.scrape.standing import Standing, TargetReport
+from collectors.scrape.target import ADDRESS, Found, Target, target_of, told_of
 from collectors.scrape.turnstile import Turnstile
 from collectors.settings import ScrapeSettings
 from pipeline.errors import InvalidInput
@@ -89,10 +89,14 @@ class Pursuit:
         """Name of the job."""
         return self._job.job_name
 
-    def targets(self) -> Iterator[tuple[Target, Standing]]:
-        """The targets of the job, and how each stands."""
+    def report(self) -> Iterator[TargetReport]:
+        """The targets of the job, and how each stands; then those that are left alone."""
         for target, loop in self._loops.items():
-            yield target, loop.standing
+            yield TargetReport(
+                target.job, target.instance, target.shown, loop.standing, target.interval
+            )
+        for where, why in self._left_alone.values():
+            yield TargetReport(self.name, None, where, Standing(f"left alone: {why}"), None)
 
     def start(self) -> None:
         """Begin to find and to scrape."""
@@ -167,7 +171,7 @@ class Pursuit:
                 )
             except InvalidInput as problem:
                 who = tuple(sorted(found.labels.items()))
-                left_alone[who] = (found.labels.get(ADDRESS, ""), str(problem))
+                left_alone[who] = (told_of(found.labels.get(ADDRESS, "")), str(problem))
                 continue
             if target is None:
                 continue

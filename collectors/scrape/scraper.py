@@ -8,8 +8,7 @@ from collectors.intake import Intake
 from collectors.scrape.jobs import discoveries_of, jobs_of
 from collectors.scrape.loop import CHANNELS
 from collectors.scrape.pursuit import Pursuit, Shared
-from collectors.scrape.standing import Standing
-from collectors.scrape.target import Target
+from collectors.scrape.standing import TargetReport
 from collectors.settings import ScrapeSettings
 
 _log = logging.getLogger(__name__)
@@ -33,10 +32,10 @@ class Scraper:
         """It listens nowhere: the names of its jobs, once it was started."""
         return ", ".join(pursuit.name for pursuit in self._pursuits)
 
-    def targets(self) -> Iterator[tuple[Target, Standing]]:
+    def report(self) -> Iterator[TargetReport]:
         """Every target, and how it stands."""
         for pursuit in self._pursuits:
-            yield from pursuit.targets()
+            yield from pursuit.report()
 
     async def start(self) -> None:
         """Begin to find targets and to scrape them.

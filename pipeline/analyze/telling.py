@@ -43,10 +43,12 @@ TELLING: Final = {
     "sampled": pl.Boolean,
     "unpaired": pl.Boolean,
     "duration_ns": pl.Int64,
+    "consumer": pl.String,
 }
 """Columns of a telling. ``slice`` is the lowest of the unit it is at home in, ``teller`` the
 identity that reports, ``serves`` whether it is the server's end, ``begin`` Unix nanoseconds,
-``requests`` and ``attempts`` millionths, ``tls`` whether TLS was mutual (null: not known)."""
+``requests`` and ``attempts`` millionths, ``tls`` whether TLS was mutual (null: not known),
+``consumer`` who was authenticated."""
 
 
 def reporter(*, serves: pl.Expr, is_proxy: pl.Expr, gateway: pl.Expr) -> pl.Expr:
@@ -85,7 +87,9 @@ def from_spans(
     """
     if spans.is_empty():
         return pl.DataFrame(schema=TELLING).hstack(spans.select(*keep))
-    known = spans.join(resources, on="resource_id", how="left", maintain_order="left")
+    known = spans.join(resources, on="resource_id", how="left", maintain_order="left").with_columns(
+        is_proxy=pl.col("is_proxy") | pl.col("proxy")
+    )
     told = pair.pair(_numbers(known))
     ends = known.select("identity", "service")
     mine = known[told["row"]]
@@ -177,6 +181,7 @@ def _assemble(mine: pl.DataFrame) -> pl.DataFrame:
         .otherwise(calls & alone)
         .alias("unpaired"),
         "duration_ns",
+        "consumer",
     )
 
 

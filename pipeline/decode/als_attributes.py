@@ -14,7 +14,6 @@ import pyarrow as pa
 
 from pipeline.decode.als_entries import Entries, joined, nanoseconds
 from pipeline.decode.als_messages import TEXTS_BY_TEXT, TIMES
-from pipeline.decode.envoy_words import HEADERS_WITH_QUERY
 from pipeline.decode.hashing import distinct
 from pipeline.decode.json_members import Members
 from pipeline.decode.json_text import JSON
@@ -22,6 +21,7 @@ from pipeline.decode.kernel import Buffer, Ints, kernel
 from pipeline.decode.otlp_common import BOOL, INT, STRING
 from pipeline.decode.protobuf_struct import Json, any_of, struct_or_raw
 from pipeline.decode.text import LENGTH_MASK, OFFSET_BITS
+from pipeline.model.secret_keys import URL_HEADERS
 
 COMMON_TEXTS: Final = (
     "upstream_transport_failure_reason",
@@ -159,7 +159,7 @@ def _texts_by_text(entries: Entries, told: Members, table: str, prefix: str) -> 
         first, kinds = distinct(entries.walked.buffer, keys)
         names = [entries.text(one) for one in keys[first].tolist()]
         keys = told.texts([(prefix + name).encode() for name in names])[kinds]
-        urls = np.array([name.lower() in HEADERS_WITH_QUERY for name in names])[kinds]
+        urls = np.array([name.lower() in URL_HEADERS for name in names])[kinds]
         values = np.where(urls, _without_query(entries, values), values)
     told.add(entries.owners(table), keys, values, STRING)
 

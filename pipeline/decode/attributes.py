@@ -18,6 +18,8 @@ from opentelemetry.semconv.attributes import (
     url_attributes as url,
 )
 
+from pipeline.decode import consumers
+
 
 @dataclass(frozen=True, slots=True)
 class Promoted:
@@ -88,9 +90,11 @@ SPAN_ATTRIBUTES: Final[Mapping[str, Promoted]] = {
         )
     ),
     "error_type": Promoted((error.ERROR_TYPE,)),
-    "upstream_cluster": Promoted(("upstream_cluster", "upstream_cluster.name")),
+    # Linkerd's proxies say of a span no more than on which side of them it was
+    "upstream_cluster": Promoted(("upstream_cluster", "upstream_cluster.name", "direction")),
     "response_flags": Promoted(("response_flags",), literal="-"),
     "request_id": Promoted(("guid:x-request-id",)),
     "is_proxy": Promoted(("component",), "flag", literal="proxy"),
+    "consumer": Promoted(consumers.ATTRIBUTES, literal="-"),
 }
 """Columns of the table ``spans``."""

@@ -34,7 +34,7 @@ from pipeline.decode.label_masking import overwrite, secret_labels
 from pipeline.decode.label_rows import labels_of
 from pipeline.decode.masking import MaskedKeys
 from pipeline.decode.metric_points import CUMULATIVE, points_table
-from pipeline.decode.refusals import with_records
+from pipeline.decode.refusals import LONGEST_NAME, Bad, too_long, with_records
 from pipeline.decode.samples import Truths
 from pipeline.decode.text import LENGTH_MASK, OFFSET_BITS
 from pipeline.decode.units import ucum
@@ -46,9 +46,12 @@ DELTA: Final = 1
 DELTAS_KEY: Final = "report_counters_as_deltas"
 """Key of a node's metadata that says that its counters are deltas."""
 
-LONGEST_NAME: Final = 1024
-"""Bytes of a metric's name at most: it is told once and repeated in every row."""
-BAD: Final = "a metric without a value of its type, or with a time or name that no row holds"
+LONG: Final = f"a metric's name longer than {LONGEST_NAME:,} bytes"
+LATE: Final = "a time before 1970 or after the year 2116"
+BAD: Final = "a metric without a value of its type, or whose counts go down"
+
+_REASONS: Final = ("", LONG, LATE, BAD)
+_LONG, _LATE, _BAD = range(1, len(_REASONS))
 
 _MILLISECOND: Final = 1_000_000
 _LAST: Final = (1 << 62) // _MILLISECOND
@@ -132,7 +135,8 @@ def decode(messages: Sequence[bytes]) -> Decoded:
     parents = families.parents[metrics.parents]
     kinds = families.column("type")[metrics.parents]
     buckets, totals, quantiles = _ladders(walked)
-    kept = _good(walked, buckets)
+    faults = _faults(walked, buckets)
+    kept = faults == 0
     ids, resources = resources_of(walked, parents, kept)
     stamps = np.clip(metrics.column("timestamp"), 0, _LAST) * _MILLISECOND
     columns = {
@@ -149,14 +153,14 @@ def decode(messages: Sequence[bytes]) -> Decoded:
     table = points_table(columns, len(metrics))
     return Decoded(
         {METRIC_POINTS.name: table.filter(pa.array(kept)), RESOURCES.name: resources},
-        _refused(walked, kept),
+        _refused(walked, faults),
     )
 
 
 def refused(walked: Walked) -> tuple[Refusal, ...]:
     """Malformed messages, and metrics that no row can hold."""
     buckets, _, _ = _ladders(walked)
-    return _refused(walked, _good(walked, buckets))
+    return _refused(walked, _faults(walked, buckets))
 
 
 def mask(walked: Walked, masked: MaskedKeys) -> bool:
@@ -174,13 +178,21 @@ def name_of(stat: str) -> str:
     return _STRANGE.sub("_", plain)
 
 
-def _refused(walked: Walked, kept: Truths) -> tuple[Refusal, ...]:
+def _refused(walked: Walked, faults: Ints) -> tuple[Refusal, ...]:
     metrics, families = walked.rows("metrics"), walked.rows("families")
-    messages = families.parents[metrics.parents[~kept]]
-    return with_records(walked, messages, metrics.column("raw")[~kept], BAD)
+    messages, places = families.parents[metrics.parents], metrics.column("raw")
+    return with_records(
+        walked,
+        *(
+            Bad(messages[faults == number], places[faults == number], reason)
+            for number, reason in enumerate(_REASONS)
+            if reason
+        ),
+    )
 
 
-def _good(walked: Walked, buckets: Ladder) -> Truths:
+def _faults(walked: Walked, buckets: Ladder) -> Ints:
+    """Of each metric the number of what is wrong with it, among ``_REASONS``."""
     metrics, families = walked.rows("metrics"), walked.rows("families")
     kinds = families.column("type")[metrics.parents]
     good = np.zeros(len(metrics), np.bool_)
@@ -192,9 +204,9 @@ def _good(walked: Walked, buckets: Ladder) -> Truths:
     for part in ("summary", "histogram"):
         good &= metrics.column(f"{part}.count") >= 0
     stamps = metrics.column("timestamp")
-    good &= (stamps >= 0) & (stamps <= _LAST)
-    kept: Truths = good & (families.column("name") & LENGTH_MASK <= LONGEST_NAME)[metrics.parents]
-    return kept
+    late = (stamps < 0) | (stamps > _LAST)
+    long = too_long(families.column("name"))[metrics.parents]
+    return np.select([long, late, ~good], [_LONG, _LATE, _BAD], 0)
 
 
 def _ladders(walked: Walked) -> tuple[Ladder, np.ndarray[tuple[int], np.dtype[np.float64]], Ladder]:
@@ -249,7 +261,7 @@ def _sanitize(source: Buffer, slices: Ints, plain: Bytes) -> None:
 def _of_families(walked: Walked, parents: Ints) -> dict[str, pa.Array]:
     families = walked.rows("families")
     told = families.column("name")
-    short = np.where(told & LENGTH_MASK <= LONGEST_NAME, told, 0)
+    short = np.where(too_long(told), 0, told)
     places, kinds = distinct(walked.buffer, short)
     spelled = texts(walked.buffer, short[places], empty_is_null=False).to_pylist()
     names = pa.array([name_of(name) for name in spelled], pa.string())

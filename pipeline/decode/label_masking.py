@@ -26,11 +26,16 @@ def is_secret_label(name: str, keys: Iterable[str]) -> bool:
         name: of the label.
         keys: names that are masked beside those of ``model/secret_keys.py``, in lower case.
     """
-    plain = name.lower().replace("_", "-")
+    plain = _plain(name)
     if plain in IDENTITIES or plain.endswith(KEY_IDS):
         return False
-    named = any(plain == key.replace("_", "-") for key in keys)
+    named = any(plain == _plain(key) for key in keys)
     return named or any(word in plain for word in SECRET_WORDS)
+
+
+def _plain(name: str) -> str:
+    """A name as a label may spell it: attributes have dots and dashes where labels have ``_``."""
+    return name.lower().replace("_", "-").replace(".", "-")
 
 
 def secret_labels(source: Buffer, names: Ints, keys: Iterable[str]) -> Truths:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from pipeline.decode import kong_spans
 from pipeline.decode.attributes import RPC_SERVICE, SPAN_ATTRIBUTES
 from pipeline.decode.columns import GOOD, WRONG_LENGTH, ZERO, Ids, ids, numbers, texts, times
+from pipeline.decode.consumers import by_rank
 from pipeline.decode.declaration import Enter, Messages, Row, Store
 from pipeline.decode.gate import Gate
 from pipeline.decode.intern import KONG, LINKERD_PROXY, RESOURCE_ROWS, SCOPE_ROWS, Interned
@@ -239,8 +240,9 @@ def _attribute_columns(
     """Columns that are attributes of the span, and the rest of these."""
     found = _PROMOTION.find(walked.buffer, walked.rows("span_attributes"), owners)
     found.join("rpc_method", RPC_SERVICE)
-    columns = {name: found.texts(name) for name in _TEXTS if name != "rpc_method"}
+    columns = {name: found.texts(name) for name in _TEXTS if name not in ("rpc_method", "consumer")}
     columns["rpc_method"] = found.texts("rpc_method", RPC_SERVICE)
+    columns["consumer"] = by_rank(found.texts("consumer"), found.ranks("consumer"))
     columns.update((name, found.numbers(name, kind)) for name, kind in _NUMBERS.items())
     columns["is_proxy"] = pa.array(found.flags("is_proxy") | by_proxy)
     columns["attributes"] = found.rest()

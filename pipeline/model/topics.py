@@ -23,6 +23,9 @@ RECORDS_HEADER: Final = "records"
 REJECTED_HEADER: Final = "rejected"
 """How many of them the sender was told at the door that they are not taken."""
 
+ORIGIN_HEADER: Final = "origin"
+"""Where the records of a message stood in what they were read from, such as a file; optional."""
+
 OTLP_TRACES_FORMAT: Final = "otlp_traces"
 OTLP_METRICS_FORMAT: Final = "otlp_metrics"
 OTLP_LOGS_FORMAT: Final = "otlp_logs"

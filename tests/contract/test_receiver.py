@@ -5,7 +5,7 @@ import base64
 import struct
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -109,16 +109,6 @@ async def send_firehose(bench: Bench, body: bytes) -> Told:
     return answered(await posted(bench, "firehose", "/firehose", body, firehose.headers_of()))
 
 
-async def send_remote_write(bench: Bench, body: bytes, proto: str) -> Told:
-    headers = {
-        "content-type": f"application/x-protobuf;proto={proto}",
-        "content-encoding": "snappy",
-    }
-    packed = bytes(cramjam.snappy.compress_raw(body))
-    answer = await posted(bench, "remote_write", "/api/v1/write", packed, headers)
-    return replace(answered(answer), yes=answer.status_code == 204)
-
-
 async def posted(
     bench: Bench, source: str, path: str, body: bytes, headers: dict[str, str]
 ) -> httpx.Response:
@@ -132,6 +122,25 @@ def answered(answer: httpx.Response) -> Told:
     return Told(
         yes=answer.status_code == 200,
         again=answer.status_code in {429, 503},
+        retry_after=float(retry_after) if retry_after else None,
+        text=answer.text,
+    )
+
+
+async def send_remote_write(bench: Bench, body: bytes, proto: str) -> Told:
+    async with httpx.AsyncClient(timeout=30) as client:
+        answer = await client.post(
+            f"http://{bench.collectors.addresses['remote_write']}/api/v1/write",
+            content=bytes(cramjam.snappy.compress_raw(body)),
+            headers={
+                "content-type": f"application/x-protobuf;proto={proto}",
+                "content-encoding": "snappy",
+            },
+        )
+    retry_after = answer.headers.get("retry-after")
+    return Told(
+        yes=answer.status_code == 204,
+        again=answer.status_code == 503,
         retry_after=float(retry_after) if retry_after else None,
         text=answer.text,
     )
@@ -280,9 +289,9 @@ SENDERS = [
                 partial(send_remote_write, proto=proto),
                 topic=RAW_TELEMETRY,
                 format=name,
-                signal="metric_points",
                 body=partial(remote_write_body, proto=proto),
                 limit="max_decompressed_bytes",
+                signal="metric_points",
             ),
             id=name,
         )

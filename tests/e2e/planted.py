@@ -5,6 +5,7 @@ secrets a marker that is none stands in each message, which must be found: else 
 through.
 """
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -19,15 +20,24 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
 )
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
-from pipeline.model.secret_keys import SECRET_KEYS
+from pipeline.model.scrape import Scrape
+from pipeline.model.secret_keys import SECRET_KEYS, URL_HEADERS, URL_KEYS
 from pipeline.model.topics import LINE_FORMATS
+from tests.pipeline.decode.remote_messages import Told, request, request_2
 from tests.pipeline.decode.test_gateway_secrets import NAMED, leaves, planted
+from tests.zipkin_pb import list_of
 
 GOLDEN: Final = Path(__file__).parents[1] / "pipeline/decode/golden"
 PREFIX: Final = "zQ7xPlant"
 """How every secret begins; no other text holds it."""
 MARKER: Final = "mArkerOfNoSecret"
 TIME: Final = 1_764_172_800_000_000_000
+
+KEYS: Final = (*SECRET_KEYS, "user.email", "user.name", "enduser.id", "client.address")
+"""Attributes that are secret, and such as tell who a person is."""
+GATEWAYS: Final = ("kong_json", "aws_apigateway", "apigee")
+PERSON: Final = "{}@example.com"
+"""Hidden wherever it stands in a gateway's record."""
 
 SHAPES: Final = (
     "Bearer {}", "Basic {}==", "/cb?access_token={}&a=1", "https://user:{}@host/x", "password={}",
@@ -103,7 +113,7 @@ def otlp_logs(planter: Planter) -> Iterator[bytes]:
 
 def attributes(into: Any, planter: Planter, where: str) -> None:
     """Every secret key, as text, as bytes, and around and inside of structures."""
-    for key in SECRET_KEYS:
+    for key in KEYS:
         told = f"{where}: {key}"
         into.add(key=key).value.string_value = planter.secret(told)
         into.add(key=key.upper()).value.bytes_value = planter.secret(told).encode()
@@ -111,6 +121,22 @@ def attributes(into: Any, planter: Planter, where: str) -> None:
         inner.value.string_value = planter.secret(f"{told}, inside")
         outer = into.add(key="outer").value.kvlist_value.values.add(key=key)
         outer.value.string_value = planter.secret(f"{told}, deep inside")
+    for key, url in urls(planter, where).items():
+        into.add(key=key).value.string_value = url
+
+
+def urls(planter: Planter, where: str) -> dict[str, str]:
+    """Attributes that hold a URL, each with a secret in it."""
+    forms = (
+        "https://shop/a?access_token={}&b=1",
+        "https://user:{}@shop/a",
+        "key={}&a=b",
+        "/a?sig={}",
+    )
+    return {
+        key: forms[number % len(forms)].format(planter.secret(f"{where}: {key}"))
+        for number, key in enumerate(URL_KEYS)
+    }
 
 
 def envoy_als(planter: Planter) -> Iterator[bytes]:
@@ -129,6 +155,11 @@ def envoy_als(planter: Planter) -> Iterator[bytes]:
     for what, headers in maps.items():
         for key in SECRET_KEYS:
             headers[key] = planter.secret(f"{what} {key}")
+    entry.request.path = f"/orders?access_token={planter.secret('query of the path')}"
+    entry.request.original_path = f"/o?token={planter.secret('query of the original path')}"
+    entry.request.referer = f"https://h/?code={planter.secret('query of the referer')}"
+    for header in URL_HEADERS:
+        entry.request.request_headers[header] = f"/?key={planter.secret(f'query of {header}')}&a=b"
     yield message.SerializeToString()
 
 
@@ -138,7 +169,10 @@ def jaeger_json(planter: Planter) -> Iterator[bytes]:
     def tags(where: str) -> list[dict[str, object]]:
         return [
             {"key": key, "type": "string", "value": planter.secret(f"{where}: {key}")}
-            for key in SECRET_KEYS
+            for key in KEYS
+        ] + [
+            {"key": key, "type": "string", "value": url}
+            for key, url in urls(planter, where).items()
         ]
 
     good = {
@@ -153,11 +187,51 @@ def jaeger_json(planter: Planter) -> Iterator[bytes]:
 
 
 def zipkin_json(planter: Planter) -> Iterator[bytes]:
-    """Secrets in tags."""
-    for identity in ({"id": "2", "traceId": "abc2"}, {"id": "no id", "traceId": "abc2"}):
-        tags = {key: planter.secret(f"tag {key}") for key in SECRET_KEYS}
-        span = {"timestamp": TIME // 1000, "name": MARKER, "tags": tags}
-        yield orjson.dumps([{**identity, **span, "localEndpoint": {"serviceName": "planted"}}])
+    """Secrets in tags, of a good and of a bad span."""
+    spans = [
+        {
+            "traceId": "abc2", "id": number, "timestamp": TIME // 1000, "name": MARKER,
+            "tags": {key: planter.secret(f"tag {key}") for key in KEYS} | urls(planter, "tag"),
+            "localEndpoint": {"serviceName": "planted"},
+        }
+        for number in ("2", "123456789012345678")
+    ]  # fmt: skip
+    yield orjson.dumps(spans)
+
+
+def zipkin_proto(planter: Planter) -> Iterator[bytes]:
+    """The same as protobuf."""
+    for document in zipkin_json(planter):
+        yield list_of(orjson.loads(document)).SerializeToString()
+
+
+def exposition(planter: Planter, end: str = "") -> Iterator[bytes]:
+    """Secrets in labels, as values of labels, in exemplars and comments, and on a bad line."""
+    scrape = Scrape(TIME // 10**6, 0.1, up=True, resource={"service.name": MARKER})
+    told = ["# TYPE planted counter"]
+    for number, key in enumerate(key for key in SECRET_KEYS if key != "client_id"):
+        label = re.sub("[^a-z0-9]", "_", key)
+        told.append(f'planted_total{{n="{number}",{label}="{planter.secret(f"label {label}")}"}} 1')
+    for number, shape in enumerate(SHAPES):
+        value = planter.shaped(shape, f"value of a label as {shape}").replace('"', '\\"')
+        told.append(f'planted_total{{shape="{number}",path="{value}"}} 1')
+        told.append(f"# HELP planted_total {planter.shaped(shape, f'comment as {shape}')}")
+    bad = f'planted_total{{password="{planter.secret("label of a bad line")}"}} many'
+    yield (
+        scrape.line() + "\n".join([*told, *([] if end else [bad])]).encode() + b"\n" + end.encode()
+    )
+
+
+def remote_write(
+    planter: Planter, message: Callable[[list[Told]], Any] = request
+) -> Iterator[bytes]:
+    """Secrets in labels of series and exemplars."""
+    keys = [re.sub("[^a-z0-9]", "_", key) for key in SECRET_KEYS if key != "client_id"]
+    names = {"__name__": "planted", "job": MARKER}
+    labels = names | {key: planter.secret(f"label {key}") for key in keys}
+    exemplar = {key: planter.secret(f"label {key} of an exemplar") for key in keys}
+    at = TIME // 10**6
+    yield message([Told(labels, [(1.0, at)], [(exemplar, 1.0, at)])]).SerializeToString()
 
 
 def lines(planter: Planter, name: str) -> Iterator[bytes]:
@@ -183,8 +257,9 @@ def _text_lines(planter: Planter, name: str, line: bytes) -> Iterator[bytes]:
 
 def _json_lines(planter: Planter, name: str, line: bytes) -> Iterator[bytes]:
     whole = orjson.loads(line)
+    shapes = (*SHAPES, PERSON) if name in GATEWAYS else SHAPES
     for path in leaves(whole):
-        for shape in SHAPES:
+        for shape in shapes:
             secret = planter.shaped(shape, f"{name}: {path} as {shape}")
             yield orjson.dumps(planted(whole, path, secret))
     for path in (*NAMED.get(name, ()), *((key,) for key in SECRET_KEYS)):
@@ -202,6 +277,11 @@ PLANTED: Final[Mapping[str, Callable[[Planter], Iterator[bytes]]]] = {
     "envoy_als": envoy_als,
     "jaeger_json": jaeger_json,
     "zipkin_json": zipkin_json,
+    "zipkin_proto": zipkin_proto,
+    "remote_write": remote_write,
+    "remote_write_2": partial(remote_write, message=request_2),
+    "prometheus_text": exposition,
+    "openmetrics_text": partial(exposition, end="# EOF\n"),
     **{name: partial(lines, name=name) for name in LINE_FORMATS},
 }
 """Of each format the messages with secrets in them."""

@@ -216,6 +216,29 @@ async def test_nothing_of_requests_is_logged(
     assert "s3cret" not in caplog.text
 
 
+async def test_a_connection_is_kept_and_one_that_was_just_closed_is_no_failure() -> None:
+    """The server answers one request a connection, and closes it when it is asked for another."""
+    connections = 0
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal connections
+        connections += 1
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\na 1\n")
+        await reader.readuntil(b"\r\n\r\n")
+        writer.close()
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/metrics"
+        fetcher = Fetcher(Access(), max_body_bytes=LIMIT, connections=1)
+        for asked in (1, 2):
+            with Room(LIMIT, retry_after=1).claim() as claim:
+                got = await fetcher.get(url, {}, claim, seconds=5)
+            assert got.body == b"a 1\n"
+            assert connections == asked
+        await fetcher.close()
+
+
 async def test_a_body_needs_room(server: Exposer) -> None:
     server.exposes(b"a 1\n" * 1000)
     fetcher = Fetcher(Access(), max_body_bytes=LIMIT, connections=1)

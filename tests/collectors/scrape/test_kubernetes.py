@@ -210,6 +210,23 @@ async def test_namespaces_and_selectors_are_asked_for(tmp_path: Path) -> None:
         assert at.server.asked[0].headers["authorization"] == "Bearer t0ken"
 
 
+async def test_a_discovery_can_be_run_again() -> None:
+    api = PodServer()
+    api.put(istio_pod("a", ip="10.0.0.1"))
+    async with exposing() as server:
+        api.serve_on(server)
+        sd = KubernetesSd(role="pod", api_server=server.url)
+        discovery = KubernetesDiscovery(sd, ROOM, by_convention=True)
+        for times in (1, 2):
+            running = asyncio.create_task(discovery.run(Cluster(api, server).tell))
+            async with asyncio.timeout(10):
+                while len(api.watches) < times:  # noqa: ASYNC110
+                    await asyncio.sleep(0.02)
+            running.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await running
+
+
 def test_in_a_cluster_the_service_account_says_how(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

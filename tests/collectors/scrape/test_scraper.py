@@ -12,7 +12,6 @@ from collectors.registry import RECEIVERS
 from collectors.scrape import pursuit
 from collectors.scrape.discovery import StaticDiscovery
 from collectors.scrape.loop import SOURCE
-from collectors.scrape.scraper import Scraper
 from collectors.settings import CollectorSettings, ScrapeSettings
 from pipeline.errors import InvalidInput
 from pipeline.model.ledger import Outcome
@@ -199,6 +198,9 @@ async def test_more_targets_than_allowed_are_left_alone_counted_and_logged(
         await asyncio.sleep(0.8)
         reasons = at.reasons(SOURCE, "metric_points")
         assert reasons == {(Outcome.DROPPED, "target left alone: too many targets"): 26}
+        told = [one.standing.error for one in at.collectors.targets()]
+        assert told.count("left alone: too many targets") == 26
+        assert len(told) == 30
     assert len({asked.path for asked in server.asked}) == 4
     assert len([one for one in caplog.records if "left alone" in one.message]) == 11
 
@@ -209,7 +211,7 @@ async def test_a_target_that_cannot_be_scraped_is_left_alone(
     labels = {f"l{number}": "x" for number in range(20)}
     (tmp_path / "sd.json").write_bytes(
         orjson.dumps([
-            {"targets": ["a/b"]},
+            {"targets": ["a/b", "me:s3cret@a"]},
             {"targets": [server.address], "labels": labels | {"job": "labels"}},
             {"targets": [server.address], "labels": {"job": "good"}},
         ])
@@ -218,10 +220,11 @@ async def test_a_target_that_cannot_be_scraped_is_left_alone(
     async with running(tmp_path, scrape=settings) as at:
         await until_told(at, "good", times=3)
         assert at.reasons(SOURCE, "metric_points") == {
-            (Outcome.DROPPED, "target left alone: malformed"): 1,
+            (Outcome.DROPPED, "target left alone: malformed"): 2,
             (Outcome.DROPPED, "target left alone: too many labels"): 1,
         }
     assert "a/b" in caplog.text
+    assert "s3cret" not in caplog.text
 
 
 async def test_how_targets_stand_can_be_asked(tmp_path: Path, server: Exposer) -> None:
@@ -229,10 +232,11 @@ async def test_how_targets_stand_can_be_asked(tmp_path: Path, server: Exposer) -
     named = (server.address, f"{server.url}/broken")
     async with running(tmp_path, scrape={"targets": named} | QUICK) as at:
         await until_told(at, "scrape", times=6)
-        scraper = at.collectors._receivers["scrape"]
-        assert isinstance(scraper, Scraper)
-        told = {target.shown: standing for target, standing in scraper.targets()}
-        good, broken = told[f"{server.url}/metrics"], told[f"{server.url}/broken"]
+        told = {one.url: one for one in at.collectors.targets()}
+        assert told[f"{server.url}/metrics"].instance == server.address
+        assert told[f"{server.url}/metrics"].interval_seconds == 0.3
+        good = told[f"{server.url}/metrics"].standing
+        broken = told[f"{server.url}/broken"].standing
         assert (good.up, good.error, good.samples) == (True, "", 1)
         assert (broken.up, broken.error) == (False, "the server answered with status 500")
 
@@ -254,6 +258,16 @@ async def test_settings_that_make_no_sense_are_refused_at_start(
         async with running(tmp_path, scrape=settings):
             pass
     assert "s3cret" not in str(refused.value)
+
+
+async def test_a_target_in_a_configuration_is_refused_at_start_too(tmp_path: Path) -> None:
+    file = tmp_path / "prometheus.yml"
+    file.write_text(
+        "scrape_configs: [{job_name: a, static_configs: [{targets: ['file:///etc/passwd']}]}]"
+    )
+    with pytest.raises(InvalidInput, match="HOST:PORT"):
+        async with running(tmp_path, scrape={"config_file": file}):
+            pass
 
 
 async def test_the_names_of_own_jobs_are_taken(tmp_path: Path) -> None:

@@ -167,11 +167,11 @@ def test_x_ray_ids_are_w3c_ids(told):
 
 
 def test_the_id_of_a_key_is_a_consumer_and_a_person_a_hash():
-    assert row(apiKeyId="k1", principalId="ann")["consumer"] == "k1"
+    assert row(apiKeyId="k1", principalId="ann")["consumer"] == "key:k1"
     for told in ({"principalId": "ann"}, {"authorizer": {"claims": {"sub": "ann"}}},
                  {"identity": {"userArn": "ann"}}):  # fmt: skip
         found = row(**told)
-        assert found["consumer"].startswith("person-")
+        assert found["consumer"].split(":")[1].startswith("person-")
         assert "ann" not in str(found)
 
 

@@ -142,7 +142,7 @@ def consumer(name, path, value, masked=MASKED):
 def test_a_consumer_that_is_a_person_is_one_consumer_and_has_no_name():
     bob, eve = "bob@example.com", "eve@example.com"
     told = consumer("kong_json", ("consumer", "username"), bob)
-    assert told.startswith("person-")
+    assert told.startswith("user:person-")
     assert told == consumer("kong_json", ("consumer", "username"), bob)
     assert told != consumer("kong_json", ("consumer", "username"), eve)
     other = MaskedKeys(persons=Persons(b"another key of the test"))

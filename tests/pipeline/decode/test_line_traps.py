@@ -5,8 +5,8 @@ import polars as pl
 import pytest
 from envoy.data.accesslog.v3.accesslog_pb2 import AccessLogType
 
-from pipeline.decode.access_log_rows import service_of_pod
 from pipeline.decode.envoy_lines import LOG_TYPES
+from pipeline.model.pods import service_of_pod
 from tests.pipeline.decode.line_rows import one_line, reasons
 
 ISTIO = (
