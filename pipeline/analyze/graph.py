@@ -41,6 +41,10 @@ _SUMS: Final = (
     "connection_errors", "tls_known", "tls_mutual",
 )  # fmt: skip
 
+_COUNTS: Final = (
+    "rows", "requests", "attempts", "client_errors", "server_errors", "connection_errors",
+)  # fmt: skip
+
 _EDGE: Final = ("client", "server")
 
 
@@ -71,7 +75,7 @@ def build(
         InvalidInput: ``focus`` is not a node of the graph.
     """
     arrived = edge_minutes if now is None else _arrived(edge_minutes, now)
-    known = _grouped(alias.resolve(arrived, aliases), group_by)
+    known = _grouped(_without_waypoints(alias.resolve(arrived, aliases)), group_by)
     told = _by_reporter(known)
     edges = _edges(told, known, seconds=max((end - start).total_seconds(), 1.0))
     if focus is not None:
@@ -90,6 +94,12 @@ def _arrived(minutes: pl.DataFrame, now: datetime) -> pl.DataFrame:
     orphan = young & (pl.col("client_alias") == NOT_RECEIVED).fill_null(value=False)
     called = minutes.filter(pl.col("client_kind").is_in(["service", "gateway"]))["server"].unique()
     return minutes.filter(~(orphan & pl.col("server").is_in(called.implode())))
+
+
+def _without_waypoints(minutes: pl.DataFrame) -> pl.DataFrame:
+    """Without the connections to and from waypoints, which are pieces of calls told elsewhere."""
+    waypoint = [pl.col(f"{end}_kind") == NodeKind.WAYPOINT for end in _EDGE]
+    return minutes.filter(~pl.any_horizontal(waypoint).fill_null(value=False))
 
 
 def _grouped(minutes: pl.DataFrame, group_by: GroupBy) -> pl.DataFrame:
@@ -123,14 +133,24 @@ def _side() -> pl.Expr:
 
 
 def _by_reporter(minutes: pl.DataFrame) -> pl.DataFrame:
-    """One row per edge and reporter, by the signal that saw most; the best reporter first."""
+    """One row per edge and reporter, by the signal that saw most; the best reporter first.
+
+    Connections do not count where requests are told, by whomever: they carry these. Who tells of
+    nothing else does not tell (``tells``) of the edge's requests, but of its TLS.
+    """
+    carried = (pl.col("protocol") == "tcp").fill_null(value=False)
+    counts = pl.when(carried & ~carried.all().over(_EDGE)).then(0)
     return (
-        minutes.with_columns(_side().alias("side"))
+        minutes.with_columns(
+            _side().alias("side"),
+            *(counts.otherwise(name).alias(name) for name in (*_COUNTS, "sampled")),
+        )
         .group_by(*_EDGE, "reporter", "signal", "side")
         .agg(pl.col(*_SUMS).sum())
         .sort("requests", "signal", descending=[True, False])
         .unique([*_EDGE, "reporter"], keep="first", maintain_order=True)
         .with_columns(
+            ((pl.col("rows") > 0) | (pl.col("rows").max().over(_EDGE) == 0)).alias("tells"),
             (pl.col("requests") >= pl.col("requests").max().over(_EDGE) * ENOUGH).alias("enough"),
             (pl.col("sampled") > 0).alias("is_sampled"),
             pl.col("reporter")
@@ -151,9 +171,11 @@ def _edges(told: pl.DataFrame, minutes: pl.DataFrame, *, seconds: float) -> pl.D
             "connection_errors",
         ).first(),
         pl.col("tls_known", "tls_mutual").sum(),
-        pl.struct("reporter", (pl.col("requests") // MILLION).alias("requests")).alias("reporters"),
-        pl.when(pl.len() > 1)
-        .then(pl.col("requests").min() / pl.col("requests").max())
+        pl.struct("reporter", (pl.col("requests") // MILLION).alias("requests"))
+        .filter("tells")
+        .alias("reporters"),
+        pl.when((pl.col("tells").sum() > 1) & (pl.col("requests").max() > 0))
+        .then(pl.col("requests").filter("tells").min() / pl.col("requests").max())
         .alias("agreement"),
     )  # fmt: skip
     failed = pl.col("client_errors") + pl.col("server_errors") + pl.col("connection_errors")

@@ -102,7 +102,8 @@ def edge_minutes(tellings: pl.DataFrame, identities: pl.DataFrame) -> pl.DataFra
 
 def node_minutes(tellings: pl.DataFrame, identities: pl.DataFrame) -> pl.DataFrame:
     """Rows of ``node_minutes``: what tellers say of the requests they served."""
-    summed = _sum(tellings.filter("serves"), ["teller", "route", "reporter", "signal"])
+    own = pl.col("serves") & (pl.col("server") == pl.col("teller"))
+    summed = _sum(tellings.filter(own), ["teller", "route", "reporter", "signal"])
     named = summed.join(identities, left_on="teller", right_on="identity", how="left").with_columns(
         # at its own node a gateway is one reporter, whether another gateway called it or not
         reporter=pl.when(
@@ -146,6 +147,8 @@ def _sum(tellings: pl.DataFrame, keys: list[str]) -> pl.DataFrame:
     """Sum tellings by slice, minute, keys and latency bucket."""
     fault = pl.col("outcome")
     requests = pl.col("requests")
+    # a connection is no request, but one that failed is an error
+    counted = pl.when(pl.col("protocol") == "tcp").then("attempts").otherwise(requests)
     return (
         tellings.with_columns(
             (pl.col("begin") // MINUTE_NS * MINUTE_NS).alias("minute"),
@@ -158,9 +161,9 @@ def _sum(tellings: pl.DataFrame, keys: list[str]) -> pl.DataFrame:
             pl.col("sampled").sum().cast(pl.Int64),
             requests.sum(),
             pl.col("attempts").sum(),
-            requests.filter(fault == outcome.CLIENT_ERROR).sum().alias("client_errors"),
-            requests.filter(fault == outcome.SERVER_ERROR).sum().alias("server_errors"),
-            requests.filter(fault == outcome.CONNECTION).sum().alias("connection_errors"),
+            counted.filter(fault == outcome.CLIENT_ERROR).sum().alias("client_errors"),
+            counted.filter(fault == outcome.SERVER_ERROR).sum().alias("server_errors"),
+            counted.filter(fault == outcome.CONNECTION).sum().alias("connection_errors"),
             pl.col("attempts").filter(pl.col("tls").is_not_null()).sum().alias("tls_known"),
             pl.col("attempts").filter(pl.col("tls")).sum().alias("tls_mutual"),
             pl.col("duration_ns").filter((requests > 0) & (pl.col("duration_ns") >= 0)).sum(),
