@@ -217,11 +217,11 @@ def test_attempts_are_told_apart_from_requests_by_every_reporter():
 
 
 def test_what_a_log_knows_of_one_call_is_not_taken_for_another_of_the_same_service():
-    """A service was called from outside, and calls itself; only the log of the latter knows the caller."""
+    """It was called from outside, and calls itself; only the log of the latter knows who called."""
     spans = [
         span(1, 0, "shop/b", SERVER, 10, is_proxy=True, request_id="q",
              upstream_cluster="inbound|80||"),
-        span(2, 1, "shop/b", CLIENT, 50),
+        span(2, 1, "shop/b", CLIENT, 50, is_proxy=True, upstream_cluster=B_CLUSTER),
         span(3, 2, "shop/b", SERVER, 60, is_proxy=True, request_id="q",
              upstream_cluster="inbound|80||"),
     ]  # fmt: skip
@@ -233,5 +233,5 @@ def test_what_a_log_knows_of_one_call_is_not_taken_for_another_of_the_same_servi
     told, _ = edges(spans, logs)
     assert told == {
         ("clients", "shop/b"): {"server_proxy": 1},
-        ("shop/b", "shop/b"): {"client": 1, "server_proxy": 1},
+        ("shop/b", "shop/b"): {"client_proxy": 1, "server_proxy": 1},
     }
