@@ -1,7 +1,7 @@
 """What every request handler works with; made once per process, passed down, never global."""
 
 import asyncio
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from datetime import datetime
 from typing import Annotated, Self, TypeVar
@@ -11,6 +11,7 @@ from starlette.responses import Response
 
 from api.cache import AnswerCache
 from api.encode import Format, negotiate, respond
+from collectors.scrape.standing import TargetReport
 from pipeline.bus.port import Bus
 from pipeline.model.ledger import Ledger
 from pipeline.store.port import Store
@@ -31,6 +32,7 @@ class HealthContext:
         slots: bounds how many questions the store is asked at the same time.
         version: the version of Meshweir.
         started: when the process started, UTC.
+        targets: whom the process asks for telemetry, and how each stands.
     """
 
     ledger: Ledger
@@ -41,6 +43,7 @@ class HealthContext:
     slots: asyncio.Semaphore
     version: str
     started: datetime
+    targets: Callable[[], Sequence[TargetReport]] = tuple
 
     async def off_loop(self, work: Callable[[], T]) -> T:
         """Run blocking work in a thread, no more at a time than there are slots."""

@@ -20,6 +20,7 @@ from api.times import EPOCH, Window
 from api.traces import ATTRIBUTES, as_json
 from pipeline.analyze import alias, crossing, outcome
 from pipeline.analyze.identity import identify
+from pipeline.analyze.metric_minutes import SIGNAL
 from pipeline.model.tables import ACCESS_LOGS
 from pipeline.store.port import Store, Unit
 
@@ -67,8 +68,8 @@ class Edge:
 
     @property
     def tellings(self) -> int:
-        """How many raw rows tell of the edge."""
-        return int(self.rows["rows"].sum())
+        """How many raw rows tell of the edge; metrics have none for each request."""
+        return int(self.rows.filter(pl.col("signal") != SIGNAL)["rows"].sum())
 
     @property
     def unpaired_ratio(self) -> float | None:
@@ -76,13 +77,13 @@ class Edge:
         return float(self.rows["unpaired"].sum()) / self.tellings if self.tellings else None
 
     def reporters(self) -> list[dict[str, object]]:
-        """Requests by reporter, by the signal that saw most."""
+        """Requests by reporter and signal, the signal that saw most first."""
         told = (
             self.rows.group_by("reporter", "signal")
-            .agg(pl.col("requests").sum())
-            .group_by("reporter")
-            .agg(pl.col("requests").max() // MILLION)
-            .sort("reporter")
+            .agg(pl.col("requests").sum() // MILLION)
+            .sort("reporter", "requests", "signal", descending=[False, True, False])
+            .group_by("reporter", maintain_order=True)
+            .agg(pl.col("requests").first(), pl.struct("signal", "requests").alias("signals"))
         )
         return told.to_dicts()
 
@@ -150,7 +151,8 @@ ROWS: Final = pl.Schema(
 
 def _pieces(store: Store, edge: Edge) -> Iterator[pl.DataFrame]:
     units = [
-        Unit(*pair) for pair in edge.rows.select("slice", "high").unique().sort("slice").rows()
+        Unit(*pair)
+        for pair in edge.rows.select("slice", "high").drop_nulls().unique().sort("slice").rows()
     ]
     slices = store.linked(units)
     resources = store.ask("resources")

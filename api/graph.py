@@ -13,7 +13,7 @@ import polars as pl
 from api.encode import arrow_of, json_of
 from api.identities import known_aliases
 from api.times import MINUTE, Window, format_time
-from pipeline.analyze import graph
+from pipeline.analyze import consumer, graph
 from pipeline.model.topology import Graph, GroupBy
 from pipeline.store.port import Store
 
@@ -77,8 +77,7 @@ def build(
     """The graph as the analysis gives it."""
     start, end = query.window
     return graph.build(
-        # The store adds up the minutes: there are a hundred times as many of them as edges.
-        store.ask("edge_window", start=start, end=end, young=now - graph.ARRIVING),
+        _minutes(store, query, now=now),
         known_aliases(store, aliases),
         start=start,
         end=end,
@@ -87,6 +86,15 @@ def build(
         depth=query.depth,
         now=now,
     )
+
+
+def _minutes(store: Store, query: GraphQuery, *, now: datetime) -> pl.DataFrame:
+    """The minutes of edges, which the store adds up: there are a hundred times as many of them."""
+    start, end = query.window
+    minutes = store.ask("edge_window", start=start, end=end, young=now - graph.ARRIVING)
+    if query.group_by is not GroupBy.CONSUMER:
+        return minutes
+    return consumer.told_apart(minutes, store.ask("consumer_window", start=start, end=end))
 
 
 def extent(store: Store) -> Window | None:
@@ -115,6 +123,7 @@ def nodes_as_answered(nodes: pl.DataFrame) -> pl.DataFrame:
         "requests_per_second",
         "error_ratio",
         _quantiles("latency").alias("latency_seconds"),
+        _quantiles("latency", "_resolution").alias("latency_resolution"),
     )
 
 
@@ -132,8 +141,12 @@ def edges_as_answered(edges: pl.DataFrame) -> pl.DataFrame:
         pl.struct(_quantiles("client").alias("client"), _quantiles("server").alias("server")).alias(
             "latency_seconds"
         ),
+        pl.struct(
+            _quantiles(side, "_resolution").alias(side) for side in ("client", "server")
+        ).alias("latency_resolution"),
         "mtls_ratio",
         "reporter",
+        "signal",
         "reporters",
         "agreement",
         "coverage",
@@ -145,5 +158,5 @@ def errors_as_answered() -> pl.Expr:
     return pl.struct("client_error", "server_error", "connection")
 
 
-def _quantiles(prefix: str) -> pl.Expr:
-    return pl.struct(pl.col(f"{prefix}_{name}").alias(name) for name in QUANTILES)
+def _quantiles(prefix: str, suffix: str = "") -> pl.Expr:
+    return pl.struct(pl.col(f"{prefix}_{name}{suffix}").alias(name) for name in QUANTILES)

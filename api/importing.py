@@ -14,6 +14,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColum
 from api.parts import Parts, open_parts
 from api.settings import Settings
 from collectors.receive import file
+from collectors.redaction import redaction
 from pipeline.errors import Transient
 from pipeline.jobs.ingest import IngestJob
 from pipeline.jobs.minutes import MinutesJob
@@ -36,7 +37,7 @@ async def import_recordings(
             parts.store,
             parts.ledger,
             settings.ingest,
-            masked_keys=settings.collectors.intake.masked_keys,
+            masked=redaction(parts.settings.collectors.intake),
         )
         done = asyncio.Event()
         with Shown(paths) as shown:
@@ -48,7 +49,7 @@ async def import_recordings(
                     bus=parts.bus,
                     ledger=parts.ledger,
                     on_progress=shown.reading,
-                    settings=settings.collectors.intake,
+                    settings=parts.settings.collectors.intake,
                 )
             finally:
                 done.set()

@@ -9,12 +9,15 @@ from typing import Final
 
 from api.beside import beside
 from api.feeding import Feed, claim
+from api.pseudonyms import with_key
 from api.readiness import Readiness
 from api.settings import Settings
 from api.stores import opened_store
+from api.targets import Targets
 from api.telemetry import Telemetry
 from api.version import program_version
 from collectors.runner import Collectors
+from collectors.settings import CollectorSettings
 from pipeline.bus.embedded import EmbeddedBus
 from pipeline.bus.port import Bus
 from pipeline.errors import Transient
@@ -27,6 +30,7 @@ from pipeline.store.port import Store
 log = logging.getLogger(__name__)
 
 BUS_DIRECTORY: Final = "bus"
+TAIL_DIRECTORY: Final = "tail"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,11 +57,12 @@ async def open_parts(settings: Settings) -> AsyncIterator[Parts]:
     With Kafka the bus reads any partition, without a consumer group.
 
     Raises:
-        InvalidInput: another bus feeds the data directory.
+        InvalidInput: another bus feeds the data directory, or the key of pseudonyms cannot be had.
         StoreBusy: another process holds the data directory.
         StoreIncompatible: the store is not of this version.
         BusUnavailable: the bus cannot be opened, or no broker answers.
     """
+    settings = with_key(settings)
     async with opened_store(settings) as store:
         if settings.kafka.bootstrap_servers:
             await claimed(settings, Feed.KAFKA, store)
@@ -162,12 +167,23 @@ async def repeating(jobs: Sequence[Job]) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def collecting(
-    settings: Settings, bus: Bus, ledger: Ledger
+    settings: Settings, bus: Bus, ledger: Ledger, targets: Targets
 ) -> AsyncIterator[Mapping[str, str]]:
-    """Run the receivers; yields each one's name and address, and drains them at the end."""
-    collectors = Collectors(settings.collectors, bus, ledger)
+    """Run the receivers; yields each one's name and address, and drains them at the end.
+
+    Whom they ask for telemetry ``targets`` tells from then on.
+    """
+    collectors = Collectors(_with_places(settings), bus, ledger)
+    targets.follow(collectors.targets)
     await collectors.start()
     try:
         yield collectors.addresses
     finally:
         await collectors.stop()
+
+
+def _with_places(settings: Settings) -> CollectorSettings:
+    """The settings of the collectors; what they keep is in the data directory unless told."""
+    collectors = settings.collectors
+    kept = {"directory": collectors.tail.directory or settings.data / TAIL_DIRECTORY}
+    return collectors.model_copy(update={"tail": collectors.tail.model_copy(update=kept)})

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
 
@@ -21,15 +21,18 @@ from api.parts import (
     repeating,
     telling,
 )
+from api.pseudonyms import of_role
 from api.readiness import Readiness
 from api.role import Role
 from api.running import announced
 from api.serving import Front, served
 from api.settings import Settings
 from api.stores import opened_store
+from api.targets import Targets
 from api.version import program_version
 from api.watched import WatchedJob
 from collectors.listen import bind, split_address
+from collectors.redaction import redaction
 from pipeline.bus.port import Bus
 from pipeline.jobs.compact import CompactJob
 from pipeline.jobs.ingest import IngestJob
@@ -52,6 +55,7 @@ class Opened:
         ledger: where telemetry is counted.
         store: where telemetry is kept; None where the role needs none, and before it is open.
         bus: where it waits; likewise.
+        targets: whom it asks for telemetry.
     """
 
     role: Role
@@ -60,6 +64,7 @@ class Opened:
     ledger: Ledger
     store: Store | None = None
     bus: Bus | None = None
+    targets: Targets = field(default_factory=Targets)
 
 
 @asynccontextmanager
@@ -69,9 +74,10 @@ async def running(role: Role, settings: Settings) -> AsyncIterator[Mapping[str, 
     All listen from then on; what is not there yet ``/readyz`` tells.
 
     Raises:
-        InvalidInput: an address cannot be had.
+        InvalidInput: an address, or the key of pseudonyms, cannot be had.
         MeshweirError: a part cannot be opened.
     """
+    settings = of_role(settings, role)
     token = settings.api.bearer_token()
     host, port = split_address(settings.api.address, field="api_address")
     async with AsyncExitStack() as stack:
@@ -118,7 +124,8 @@ async def _collecting(parts: Opened) -> AsyncIterator[Mapping[str, str]]:
     if not parts.role.receives or parts.bus is None:
         yield {}
         return
-    async with collecting(parts.settings, parts.bus, parts.ledger) as addresses:
+    receiving = collecting(parts.settings, parts.bus, parts.ledger, parts.targets)
+    async with receiving as addresses:
         yield addresses
 
 
@@ -131,7 +138,7 @@ def make_jobs(parts: Opened) -> list[Job]:
         parts.store,
         parts.ledger,
         parts.settings.ingest,
-        masked_keys=parts.settings.collectors.intake.masked_keys,
+        masked=redaction(parts.settings.collectors.intake),
     )
     if parts.settings.kafka.bootstrap_servers:
         ingest = WatchedJob(ingest, parts.ready)
@@ -156,6 +163,7 @@ def make_context(parts: Opened) -> HealthContext:
         slots=asyncio.Semaphore(api.concurrent_questions),
         version=program_version(),
         started=now,
+        targets=parts.targets,
     )
     if not parts.role.answers or parts.store is None:
         return health

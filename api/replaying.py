@@ -16,6 +16,7 @@ from api.settings import Settings
 from api.settling import settle
 from api.sources import must_exist
 from api.times import EPOCH
+from collectors.redaction import redaction
 from pipeline.jobs.replay import Replay, Report, Skipped
 
 PATIENCE_SECONDS: Final = 600.0
@@ -53,7 +54,7 @@ def make_replay(parts: Parts, shown: "Shown") -> Replay:
         parts.bus,
         parts.store,
         parts.settings.ingest,
-        masked_keys=parts.settings.collectors.intake.masked_keys,
+        masked=redaction(parts.settings.collectors.intake),
         on_progress=shown.done,
     )
 

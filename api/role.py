@@ -9,8 +9,11 @@ from pipeline.errors import InvalidInput
 HEALTH_SETTINGS: Final = ("api_address", "api_token_file", "api_drain_seconds")
 """Settings of the HTTP interface of a process that answers no questions."""
 
-MASKED: Final = "intake_masked_keys"
-"""Masks what receivers take, and what a worker finds that others wrote to Kafka."""
+HIDDEN: Final = (
+    "intake_masked_keys", "intake_personal_data", "intake_personal_fields",
+    "intake_pseudonym_key", "intake_pseudonym_key_file",
+)  # fmt: skip
+"""What is hidden in what receivers take, and in what a worker finds that others wrote to Kafka."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,7 +56,7 @@ class Role:
             *(["collectors"] if self.receives else []),
             *([] if self.shares else ["bus"]),
             "kafka",
-            *(["ingest", MASKED] if self.works else []),
+            *(["ingest", *HIDDEN] if self.works else []),
             *(["store"] if self.stores else []),
             *(["identity"] if self.answers else []),
         )

@@ -3,8 +3,9 @@
 Every setting is declared once, as a field of a frozen model beside the thing it configures. Its key
 is the path of its field joined by ``_`` (``api.address`` is ``api_address``); the flag
 ``--api-address`` and the environment variable ``MESHWEIR_API_ADDRESS`` follow from the key. In the
-file, keys may be written flat (``api_address: ...``) or nested (``api: {address: ...}``). The one
-setting for which a whole section stands has the section's key: ``kafka`` is where Kafka answers.
+file, keys may be written flat (``api_address: ...``) or nested (``api: {address: ...}``). Settings
+for which a whole section stands have its key: ``kafka`` is where Kafka answers, ``tail`` which
+files are followed.
 """
 
 import difflib
@@ -41,7 +42,7 @@ PREFIX: Final = "MESHWEIR_"
 UNPREFIXED: Final = frozenset({"collectors"})
 """Sections whose keys stand without the section's name: ``otlp_grpc_address``."""
 
-SHORT: Final = MappingProxyType({"kafka_bootstrap_servers": "kafka"})
+SHORT: Final = MappingProxyType({"kafka_bootstrap_servers": "kafka", "tail_paths": "tail"})
 """Keys that are shorter than their path."""
 
 

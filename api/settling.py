@@ -4,6 +4,8 @@ import asyncio
 import time
 from typing import Final
 
+import polars as pl
+
 from pipeline.errors import Transient
 from pipeline.jobs.minutes import MinutesJob
 from pipeline.store.port import Store
@@ -47,5 +49,6 @@ def _last_number(store: Store) -> int:
 
 def _stale(store: Store, mark: int) -> bool:
     """Whether something is stale for a cause up to a number."""
-    unnoticed, causes = store.unnoticed(), store.dirty()["cause"]
+    unnoticed = store.unnoticed()
+    causes = pl.concat([store.dirty()["cause"], store.stale_minutes()["cause"]])
     return any(number <= mark for number in unnoticed) or bool((causes <= mark).any())

@@ -10,8 +10,10 @@ from api.routes import (
     health,
     identities,
     ingest,
+    links,
     quarantine,
     recommendations,
+    scrape,
     services,
     traces,
 )
@@ -25,9 +27,11 @@ ROUTERS: Final[tuple[APIRouter, ...]] = (
     recommendations.router,
     ingest.router,
     quarantine.router,
+    scrape.router,
     identities.router,
+    links.router,
 )
 """All routes, in the order of the documentation."""
 
-HEALTH_ROUTERS: Final[tuple[APIRouter, ...]] = (health.router, ingest.router)
+HEALTH_ROUTERS: Final[tuple[APIRouter, ...]] = (health.router, ingest.router, scrape.router)
 """Routes of processes that answer no questions about the mesh."""

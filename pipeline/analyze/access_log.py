@@ -179,7 +179,7 @@ def _client_side(entries: pl.DataFrame) -> pl.DataFrame:
         .then(pl.lit(Reporter.GATEWAY.value))
         .otherwise(pl.lit(Reporter.CLIENT_PROXY.value))
         .alias("reporter"),
-        _requests().alias("requests"),
+        pl.col("weight").alias("requests"),
         (pl.col("weight") * pl.col("attempt_count").fill_null(1).clip(1).cast(pl.Int64)).alias(
             "attempts"
         ),
@@ -248,7 +248,7 @@ def _server_side(entries: pl.DataFrame, client: pl.DataFrame) -> pl.DataFrame:
         .then(pl.lit(Reporter.GATEWAY.value))
         .otherwise(pl.lit(Reporter.SERVER_PROXY.value))
         .alias("reporter"),
-        pl.when(retried).then(0).otherwise(_requests()).cast(pl.Int64).alias("requests"),
+        pl.when(retried).then(0).otherwise("weight").cast(pl.Int64).alias("requests"),
         pl.col("weight").alias("attempts"),
         _mutual_tls().alias("tls"),
         (~known & ~unknown).alias("unpaired"),
@@ -267,11 +267,6 @@ def _behind_waypoints(served: pl.DataFrame) -> pl.DataFrame:
         .otherwise("server_kind")
         .alias("server_kind"),
     )
-
-
-def _requests() -> pl.Expr:
-    """What an entry counts for; a connection is attempted, and is no request."""
-    return pl.when(pl.col("protocol") == "tcp").then(0).otherwise("weight").cast(pl.Int64)
 
 
 def _caller() -> pl.Expr:

@@ -31,6 +31,7 @@ def resolve(edge_minutes: pl.DataFrame, aliases: pl.DataFrame) -> pl.DataFrame:
     Returns:
         The same rows with ``client``, ``server`` and their kinds never null.
     """
+    aliases = pl.concat([aliases, _told_twice(edge_minutes)], how="diagonal")
     nodes = _known_nodes(edge_minutes, aliases)
     for end in ("client", "server"):
         if edge_minutes[end].null_count():
@@ -114,6 +115,17 @@ def _spelled_alike(rows: pl.DataFrame, nodes: pl.DataFrame) -> pl.DataFrame:
         return rows
     return rows.with_columns(
         pl.col(end).replace(short["node"], short["full"]) for end in ("client", "server")
+    )
+
+
+def _told_twice(edge_minutes: pl.DataFrame) -> pl.DataFrame:
+    """What rows imply that name a callee and what it is known by: metrics' labels may say both."""
+    twice = pl.col("server").is_not_null() & pl.col("server_alias").is_not_null()
+    return (
+        edge_minutes.filter(twice & (pl.col("server") != pl.col("server_alias")))
+        .group_by(alias="server_alias", node="server", kind="server_kind")
+        .agg(seen=pl.col("rows").sum().cast(pl.Int64))
+        .with_columns(pl.lit(None, pl.String).alias(name) for name in ("workload", "version"))
     )
 
 

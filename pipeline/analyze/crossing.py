@@ -337,8 +337,9 @@ def _met(calls: pl.DataFrame, entries: pl.DataFrame, way: Sequence[str]) -> pl.D
         .join(few, on=list(way))
         .filter(pl.col("expected").is_null() | (pl.col("expected") == pl.col("node")))
         .filter(
-            pl.when(pl.col("asked_by").is_null())
-            .then((pl.col("node") != pl.col("calling")) & (_later() | ~_by_gateway()))
+            (pl.col("node") != pl.col("calling"))
+            & pl.when(pl.col("asked_by").is_null())
+            .then(_later() | ~_by_gateway())
             .otherwise(pl.col("asked_by") == pl.col("calling"))
         )
         .drop(IDS, strict=False)

@@ -6,10 +6,17 @@ from typing import Final
 import polars as pl
 import pyarrow as pa
 
-from pipeline.analyze import access_log, crossing, outcome
+from pipeline.analyze import access_log, consumer, crossing, outcome
 from pipeline.analyze.histogram import bucket_index
 from pipeline.analyze.identity import identify
-from pipeline.model.tables import ALIASES, CALL_KEY, EDGE_MINUTES, NODE_MINUTES, Table
+from pipeline.model.tables import (
+    ALIASES,
+    CALL_KEY,
+    CONSUMER_MINUTES,
+    EDGE_MINUTES,
+    NODE_MINUTES,
+    Table,
+)
 from pipeline.model.topology import OVERFLOW, NodeKind, Reporter
 
 MINUTE_NS: Final = 60_000_000_000
@@ -44,8 +51,9 @@ def derive(
         units: lowest and highest slice of each unit, ascending, not overlapping.
 
     Returns:
-        Rows of ``edge_minutes``, ``node_minutes`` and ``aliases``; ``slice`` is the lowest of the
-        unit. The same raw rows give the same derived rows, whatever the order they stand in.
+        Rows of ``edge_minutes``, ``node_minutes``, ``consumer_minutes`` and ``aliases``; ``slice``
+        is the lowest of the unit. The same raw rows give the same derived rows, whatever the order
+        they stand in.
     """
     known, identities = identify(resources)
     spans, access_logs = _in_units(spans, units), _in_units(access_logs, units)
@@ -55,6 +63,7 @@ def derive(
     return {
         EDGE_MINUTES.name: _arrow(edge_minutes(tellings, identities), EDGE_MINUTES),
         NODE_MINUTES.name: _arrow(node_minutes(tellings, identities), NODE_MINUTES),
+        CONSUMER_MINUTES.name: _arrow(consumer_minutes(tellings, identities), CONSUMER_MINUTES),
         ALIASES.name: _arrow(aliases(tellings, own, identities), ALIASES),
     }
 
@@ -85,17 +94,7 @@ def edge_minutes(tellings: pl.DataFrame, identities: pl.DataFrame) -> pl.DataFra
         ],
     )  # fmt: skip
     for end in _ENDS:
-        names = identities.select(
-            pl.col("identity").alias(end),
-            pl.col("node").alias(f"{end}_node"),
-            pl.col("kind").alias(f"{end}_node_kind"),
-            pl.col("workload").alias(f"{end}_workload"),
-            pl.col("version").alias(f"{end}_version"),
-        )
-        summed = summed.join(names, on=end, how="left").with_columns(
-            pl.coalesce(f"{end}_node", f"{end}_name").alias(end),
-            pl.coalesce(f"{end}_node_kind", f"{end}_kind").alias(f"{end}_kind"),
-        )
+        summed = _named(summed, end, identities)
     summed = summed.join(_systems(identities), on="teller", how="left")
     return _fold(summed, ["slice", *(column.name for column in CALL_KEY)])
 
@@ -113,6 +112,39 @@ def node_minutes(tellings: pl.DataFrame, identities: pl.DataFrame) -> pl.DataFra
         .otherwise("reporter")
     )
     return _fold(named, ["slice", *_NODE_KEY, "reporter", "signal", "system"])
+
+
+def consumer_minutes(tellings: pl.DataFrame, identities: pl.DataFrame) -> pl.DataFrame:
+    """Rows of ``consumer_minutes``: of the calls that entered, those whose consumer is known."""
+    unknown = pl.col("server").is_null() & pl.col("server_name").is_null()
+    summed = _sum(
+        consumer.entering(tellings).with_columns(
+            pl.when(unknown).then("server_alias").alias("server_alias")
+        ),
+        [
+            "consumer", "server", "server_name", "server_kind", "server_alias", "protocol", "route",
+            "reporter", "signal", "teller",
+        ],
+    )  # fmt: skip
+    largest = consumer.largest(summed)
+    named = _named(largest, "server", identities).join(_systems(identities), "teller", how="left")
+    keys = [column.name for column in CONSUMER_MINUTES if column.kind in ("text", "time")]
+    return _fold(named, ["slice", *keys])
+
+
+def _named(summed: pl.DataFrame, end: str, identities: pl.DataFrame) -> pl.DataFrame:
+    """Put the nodes of identities in the place of their numbers."""
+    names = identities.select(
+        pl.col("identity").alias(end),
+        pl.col("node").alias(f"{end}_node"),
+        pl.col("kind").alias(f"{end}_node_kind"),
+        pl.col("workload").alias(f"{end}_workload"),
+        pl.col("version").alias(f"{end}_version"),
+    )
+    return summed.join(names, on=end, how="left").with_columns(
+        pl.coalesce(f"{end}_node", f"{end}_name").alias(end),
+        pl.coalesce(f"{end}_node_kind", f"{end}_kind").alias(f"{end}_kind"),
+    )
 
 
 def aliases(tellings: pl.DataFrame, own: pl.DataFrame, identities: pl.DataFrame) -> pl.DataFrame:
@@ -147,8 +179,6 @@ def _sum(tellings: pl.DataFrame, keys: list[str]) -> pl.DataFrame:
     """Sum tellings by slice, minute, keys and latency bucket."""
     fault = pl.col("outcome")
     requests = pl.col("requests")
-    # a connection is no request, but one that failed is an error
-    counted = pl.when(pl.col("protocol") == "tcp").then("attempts").otherwise(requests)
     return (
         tellings.with_columns(
             (pl.col("begin") // MINUTE_NS * MINUTE_NS).alias("minute"),
@@ -161,9 +191,9 @@ def _sum(tellings: pl.DataFrame, keys: list[str]) -> pl.DataFrame:
             pl.col("sampled").sum().cast(pl.Int64),
             requests.sum(),
             pl.col("attempts").sum(),
-            counted.filter(fault == outcome.CLIENT_ERROR).sum().alias("client_errors"),
-            counted.filter(fault == outcome.SERVER_ERROR).sum().alias("server_errors"),
-            counted.filter(fault == outcome.CONNECTION).sum().alias("connection_errors"),
+            requests.filter(fault == outcome.CLIENT_ERROR).sum().alias("client_errors"),
+            requests.filter(fault == outcome.SERVER_ERROR).sum().alias("server_errors"),
+            requests.filter(fault == outcome.CONNECTION).sum().alias("connection_errors"),
             pl.col("attempts").filter(pl.col("tls").is_not_null()).sum().alias("tls_known"),
             pl.col("attempts").filter(pl.col("tls")).sum().alias("tls_mutual"),
             pl.col("duration_ns").filter((requests > 0) & (pl.col("duration_ns") >= 0)).sum(),
@@ -185,6 +215,7 @@ def _fold(summed: pl.DataFrame, keys: list[str]) -> pl.DataFrame:
         pl.col(*_SUMS).sum(),
         pl.col("bucket").filter(measured).alias("buckets"),
         pl.col("requests").filter(measured).alias("counts"),
+        pl.lit(None, pl.List(pl.Int16)).alias("widths"),
     )
 
 

@@ -43,10 +43,12 @@ TELLING: Final = {
     "sampled": pl.Boolean,
     "unpaired": pl.Boolean,
     "duration_ns": pl.Int64,
+    "consumer": pl.String,
 }
 """Columns of a telling. ``slice`` is the lowest of the unit it is at home in, ``teller`` the
 identity that reports, ``serves`` whether it is the server's end, ``begin`` Unix nanoseconds,
-``requests`` and ``attempts`` millionths, ``tls`` whether TLS was mutual (null: not known)."""
+``requests`` and ``attempts`` millionths, ``tls`` whether TLS was mutual (null: not known),
+``consumer`` who was authenticated."""
 
 
 def reporter(*, serves: pl.Expr, is_proxy: pl.Expr, gateway: pl.Expr) -> pl.Expr:
@@ -209,6 +211,7 @@ def _assemble(mine: pl.DataFrame) -> pl.DataFrame:
         .otherwise(calls & alone)
         .alias("unpaired"),
         "duration_ns",
+        "consumer",
     )
 
 

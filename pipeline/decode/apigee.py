@@ -18,6 +18,7 @@ import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipeline.decode.consumers import consumers
 from pipeline.decode.gateway_records import (
     BAD_CSV,
     MILLISECONDS,
@@ -27,6 +28,7 @@ from pipeline.decode.gateway_records import (
     UNEVEN,
     UPSTREAM_FAILED,
     UPSTREAM_TIMEOUT,
+    Judged,
     Mask,
     address,
     between,
@@ -36,6 +38,7 @@ from pipeline.decode.gateway_records import (
     first_time,
     int64,
     iso_times,
+    judged,
     mask_of,
     matches,
     members,
@@ -45,13 +48,12 @@ from pipeline.decode.gateway_records import (
     where,
 )
 from pipeline.decode.kernel import Ints
-from pipeline.decode.lines import LineFormat
-from pipeline.decode.pseudonyms import hashed, without_persons
+from pipeline.decode.lines import Checked, LineFormat
+from pipeline.decode.pseudonyms import hashed
 from pipeline.decode.record_cells import Cells
 from pipeline.decode.record_plan import Path, Records
 from pipeline.decode.trace_ids import trace_ids
 from pipeline.model.decoded import Decoded
-from pipeline.model.topology import PERSON
 
 
 def named(*names: str) -> list[Path]:
@@ -133,6 +135,9 @@ RECORDS: Final = Records(
     needed=("begin", "system_time", "logged_at", "refused"),
 )
 
+_JUDGED: Final = RECORDS.only("proxy", "id")
+"""The cells that say whether a record is taken; those that are needed belong to them."""
+
 ATTRIBUTES: Final = {
     "product": "apigee.api_product",
     "target": "apigee.target",
@@ -170,7 +175,6 @@ def decode(messages: Sequence[bytes]) -> Decoded:
     begin = _time(cells, "begin")
     end = _time(cells, "end")
     target_begin, target_end = _time(cells, "target_begin"), _time(cells, "target_end")
-    start = first_time(begin, _time(cells, "system_time"), iso_times(cells.texts("logged_at")))
     called = target_begin[1] | cells.told("target_status") | cells.told("target_ip")
     columns = {
         **_request(cells),
@@ -184,16 +188,25 @@ def decode(messages: Sequence[bytes]) -> Decoded:
                 between(target_begin, target_end), cells.numbers("target_total", scale=MILLISECONDS)
             )
         ),
-        "consumer": pc.coalesce(
-            without_persons(cells.texts("app")), hashed(cells.texts("developer"), PERSON)
-        ),
+        "consumer": consumers("apigee", cells.first),
         "downstream_remote_address": hashed(cells.texts("client_ip")),
         "response_code_details": cells.texts("fault"),
         "response_flags": _flags(cells),
         "attributes": cells.attributes(ATTRIBUTES),
     }
+    return decoded(cells, columns, _judged(cells), _gateways(cells))
+
+
+def check(messages: Sequence[bytes]) -> Checked:
+    """What ``decode`` would do with messages."""
+    return _judged(cells_of([opened(message) for message in messages], _JUDGED)).checked
+
+
+def _judged(cells: Cells) -> Judged:
+    logged = iso_times(cells.texts("logged_at"))
+    start = first_time(_time(cells, "begin"), _time(cells, "system_time"), logged)
     unknown = ~(cells.told("proxy") | cells.told("id"))
-    return decoded(cells, columns, start, _gateways(cells), [(unknown, "not a record of Apigee")])
+    return judged(cells, start, [(unknown, "not a record of Apigee")])
 
 
 def opened(message: bytes) -> bytes:
@@ -328,4 +341,4 @@ def _gateway(told: Sequence[str]) -> dict[str, str | None]:
     }
 
 
-LINES: Final = LineFormat(fits, json=True, opened=opened, is_header=is_csv_header)
+LINES: Final = LineFormat(fits, json=True, opened=opened, is_header=is_csv_header, check=check)

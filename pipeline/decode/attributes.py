@@ -18,6 +18,8 @@ from opentelemetry.semconv.attributes import (
     url_attributes as url,
 )
 
+from pipeline.decode import consumers
+
 
 @dataclass(frozen=True, slots=True)
 class Promoted:
@@ -93,5 +95,6 @@ SPAN_ATTRIBUTES: Final[Mapping[str, Promoted]] = {
     "response_flags": Promoted(("response_flags",), literal="-"),
     "request_id": Promoted(("guid:x-request-id",)),
     "is_proxy": Promoted(("component",), "flag", literal="proxy"),
+    "consumer": Promoted(consumers.ATTRIBUTES, literal="-"),
 }
 """Columns of the table ``spans``."""

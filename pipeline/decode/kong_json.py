@@ -16,17 +16,20 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipeline.decode.consumers import consumers
 from pipeline.decode.gateway_records import (
     MILLISECONDS,
     RATE_LIMITED,
     UPSTREAM_FAILED,
     UPSTREAM_TIMEOUT,
+    Judged,
     Mask,
     address,
     cells_of,
     decoded,
     first_that_holds,
     int64,
+    judged,
     mask_of,
     matches,
     members,
@@ -34,8 +37,8 @@ from pipeline.decode.gateway_records import (
     where,
 )
 from pipeline.decode.kernel import Ints
-from pipeline.decode.lines import LineFormat
-from pipeline.decode.pseudonyms import hashed, without_persons
+from pipeline.decode.lines import Checked, LineFormat
+from pipeline.decode.pseudonyms import hashed
 from pipeline.decode.record_cells import Cells, column_of, truths
 from pipeline.decode.record_plan import Records
 from pipeline.decode.trace_ids import trace_ids
@@ -111,7 +114,16 @@ def fits(line: bytes) -> bool:
     return {"started_at", "latencies"} <= members(line).keys()
 
 
-LINES: Final = LineFormat(fits, json=True)
+_JUDGED: Final = RECORDS.only("started_at", "status", "method", "session_received", "session_sent")
+"""The cells that say whether a record is taken."""
+
+
+def check(messages: Sequence[bytes]) -> Checked:
+    """What ``decode`` would do with messages."""
+    return _judged(cells_of(messages, _JUDGED)).checked
+
+
+LINES: Final = LineFormat(fits, json=True, check=check)
 
 ATTRIBUTES: Final = {
     "latency_kong": "kong.latencies.kong",
@@ -143,7 +155,7 @@ _TRY: Final = ("ip", "port", "state", "code", "balancer_latency")
 def decode(messages: Sequence[bytes]) -> Decoded:
     """Decode Kong's log records."""
     cells = cells_of(messages, RECORDS)
-    stream = cells.told("session_received") | cells.told("session_sent")
+    stream = _is_stream(cells)
     tries = cells.counts("try_count")
     proxied = _proxied(cells, tries)
     columns = {
@@ -156,11 +168,18 @@ def decode(messages: Sequence[bytes]) -> Decoded:
         "downstream_remote_address": hashed(cells.texts("client_ip")),
         "response_flags": _flags(cells, proxied),
     }
+    return decoded(cells, columns, _judged(cells), _gateways(cells))
+
+
+def _judged(cells: Cells) -> Judged:
     started = cells.numbers("started_at", scale=MILLISECONDS)
-    unknown = ~(cells.told("status") | cells.told("method") | stream)
-    return decoded(
-        cells, columns, started, _gateways(cells), [(unknown, "not a log record of Kong")]
-    )
+    unknown = ~(cells.told("status") | cells.told("method") | _is_stream(cells))
+    return judged(cells, started, [(unknown, "not a log record of Kong")])
+
+
+def _is_stream(cells: Cells) -> Mask:
+    """Which records are of connections, not of requests."""
+    return cells.told("session_received") | cells.told("session_sent")
 
 
 _TRACES: Final = (
@@ -262,10 +281,10 @@ def _durations(cells: Cells, stream: Mask) -> dict[str, pa.Array]:
 
 def _consumer(cells: Cells) -> pa.Array:
     """Who was authenticated; the anonymous consumer is nobody."""
-    name = cells.first("consumer_username", "consumer_custom_id", "consumer_id", "credential_id")
+    name = consumers("kong", cells.first)
     if cells.told("anonymous").any():
         name = where(~mask_of(pc.equal(cells.texts("anonymous"), _TRUE)), name)
-    return without_persons(name)
+    return name
 
 
 def _tls_version(cells: Cells) -> pa.Array:

@@ -1,4 +1,4 @@
-"""The check at the door of formats whose records are lines: secrets masked, bad lines found.
+"""The check at the door of formats of lines: secrets and persons hidden, bad lines found.
 
 The decoder itself says which lines are good, so that door and decoder can never disagree.
 """
@@ -8,7 +8,7 @@ from functools import cache
 from importlib import import_module
 
 from pipeline.decode import DECODERS, MODULES
-from pipeline.decode.lines import LineFormat
+from pipeline.decode.lines import Checked, LineFormat
 from pipeline.decode.masking import MaskedKeys
 from pipeline.model.decoded import Refusal
 from pipeline.model.topics import FORMAT_SIGNAL, LINE_FORMATS
@@ -19,8 +19,8 @@ class AdmittedLines:
     """Lines that may go on the bus.
 
     Attributes:
-        body: the bytes, secrets overwritten; of the same length as they came, unless they were
-            wrapped into something.
+        body: the bytes, secrets and persons overwritten; of the same length as they came, unless
+            they were wrapped into something.
         records: how many records the decoder will take.
         refused: what it will refuse; offsets are those of the lines as they came, None where they
             were wrapped.
@@ -37,16 +37,23 @@ class AdmittedLines:
 
 
 def admit_lines(format_name: str, body: bytes, masked: MaskedKeys) -> AdmittedLines:
-    """Mask the secrets of whole lines and count their records; answers whatever the bytes are."""
+    """Hide secrets and persons in whole lines and count their records, whatever the bytes are."""
     open_lines = line_format(format_name).opened
     lines = open_lines(body) if open_lines else body
-    masked_lines = masked.mask_text(lines)
-    decoded = DECODERS[format_name]([masked_lines])
-    rows = decoded.batches.get(FORMAT_SIGNAL[format_name])
-    refused = decoded.refused
+    masked_lines = masked.mask_text(lines, format_name)
+    records, refused = _checked(format_name, masked_lines)
     if len(lines) != len(body):
         refused = tuple(replace(refusal, offset=None) for refusal in refused)
-    return AdmittedLines(masked_lines, 0 if rows is None else rows.num_rows, refused)
+    return AdmittedLines(masked_lines, records, refused)
+
+
+def _checked(format_name: str, lines: bytes) -> Checked:
+    check = line_format(format_name).check
+    if check:
+        return check([lines])
+    decoded = DECODERS[format_name]([lines])
+    rows = decoded.batches.get(FORMAT_SIGNAL[format_name])
+    return Checked(0 if rows is None else rows.num_rows, decoded.refused)
 
 
 @cache

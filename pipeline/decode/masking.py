@@ -1,4 +1,8 @@
-"""Values of secret attributes are overwritten in place, before anything is stored."""
+"""Values of secret and of personal attributes are overwritten in place, before anything is stored.
+
+Secrets become stars, persons pseudonyms (see ``persons``). Of URLs only what is secret in them is
+overwritten.
+"""
 
 from collections.abc import Iterable, Mapping
 from typing import Final, NamedTuple
@@ -6,18 +10,22 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from pipeline.decode.declaration import PARENT
+from pipeline.decode.json_masking import mask, masked_text, may_have, stars
 from pipeline.decode.kernel import Buffer, Bytes, Ints, buffer_of, inlined, kernel
 from pipeline.decode.otlp_common import BYTES, STRING
+from pipeline.decode.persons import Hider, Persons, hide, nobody
 from pipeline.decode.text import LENGTH_MASK, OFFSET_BITS, slices_of
-from pipeline.decode.text_masking import TextMask
+from pipeline.decode.text_masking import Names, TextMask, mask_within
+from pipeline.decode.text_persons import TextPersons
 from pipeline.decode.wire import Rows, Walked
-from pipeline.model.secret_keys import SECRET_KEYS
+from pipeline.model.secret_keys import SECRET_KEYS, URL_KEYS
 
 REQUEST_HEADER: Final = "http.request.header."
 RESPONSE_HEADER: Final = "http.response.header."
 
 _STAR: Final = ord("*")
 _SIZES: Final = 256
+_SECRET, _PERSONAL, _URL = 1, 2, 3
 
 
 class _Keys(NamedTuple):
@@ -26,11 +34,13 @@ class _Keys(NamedTuple):
     Attributes:
         text: all keys in lower case.
         slices: where each is.
+        kinds: whether each is the key of a secret, of a person or of a URL.
         likely: by length and last byte whether a key may be among them; most are not.
     """
 
     text: Buffer
     slices: Ints
+    kinds: Ints
     likely: Bytes
 
 
@@ -39,24 +49,62 @@ class MaskedKeys:
 
     Args:
         keys: names of attributes, and of headers as ``http.request.header.<name>``.
+        persons: how personal data is hidden; where not given it stays as it is.
     """
 
-    def __init__(self, keys: Iterable[str] = SECRET_KEYS) -> None:
+    def __init__(self, keys: Iterable[str] = SECRET_KEYS, persons: Persons | None = None) -> None:
         self._names = frozenset(key.lower() for key in keys if key)
-        self._compiled = {"": _compiled(self._names)}
+        self.persons = persons or nobody()
+        self._compiled = {"": _compiled(self._names, self.persons.attributes)}
         self._text = TextMask(self._names)
-
-    def mask_text(self, text: bytes) -> bytes:
-        """Lines of text or JSON with their secrets overwritten, of the same length."""
-        return self._text.mask(text)
+        self._json = {
+            **dict.fromkeys(URL_KEYS, self._mask_url),
+            **dict.fromkeys(self.persons.attributes, self.persons.pseudonym),
+            **dict.fromkeys(self._names, stars),
+        }
+        self._text_persons: dict[str, TextPersons] = {}
 
     @property
     def names(self) -> frozenset[str]:
-        """The keys, in lower case."""
+        """The keys of secrets, in lower case."""
         return self._names
 
+    def mask_text(self, text: bytes, format_name: str) -> bytes:
+        """Lines of text or JSON with secrets and persons overwritten, of the same length.
+
+        Args:
+            text: whole lines.
+            format_name: one of ``LINE_FORMATS``; which fields are personal depends on it.
+        """
+        if format_name not in self._text_persons:
+            self._text_persons[format_name] = TextPersons(format_name, self.persons)
+        return self._text_persons[format_name].hide(self._text.mask(text))
+
+    def mask_json(self, text: bytes) -> bytes:
+        """JSON with the values of these keys hidden, see ``json_masking``; it may be longer.
+
+        Raises:
+            DecodeError: it has such a key, and is nested too deeply to be written again.
+        """
+        return masked_text(text, self._json)
+
+    def mask_value(self, text: bytes, value: object) -> bool:
+        """The same for a document that was read already: in place; tells if it did.
+
+        Args:
+            text: what it was read from.
+            value: the document.
+        """
+        return may_have(text, self._json) and mask(value, self._json)
+
+    def mask_cells(self, walked: Walked, table: str, names: Iterable[str]) -> bool:
+        """Overwrite what is secret in the URLs of these cells of a table; tells if it did."""
+        rows = walked.rows(table)
+        urls = [rows.column(name) for name in names]
+        return _mask_urls(walked.buffer, np.concatenate(urls), self._text.names) > 0
+
     def mask(self, walked: Walked, headers: Mapping[str, str]) -> bool:
-        """Overwrite the values of these keys with stars in the walk's buffer; tells if it did.
+        """Overwrite the values of these keys in the walk's buffer; tells if it did.
 
         Args:
             walked: attributes are the tables with the cells ``key``, ``value`` and ``type``.
@@ -75,52 +123,89 @@ class MaskedKeys:
     def _mask(self, walked: Walked, rows: Rows, prefix: str) -> int:
         if prefix not in self._compiled:
             bare = {name.removeprefix(prefix) for name in self._names if name.startswith(prefix)}
-            self._compiled[prefix] = _compiled(self._names | bare)
+            self._compiled[prefix] = _compiled(self._names | bare, self.persons.attributes)
         cells = np.array([rows.names.get(name, -1) for name in ("key", "value", "type")])
         hidden = np.zeros(len(rows), np.uint8)
-        return _mask(walked.buffer, rows.cells, cells, self._compiled[prefix], hidden)
+        compiled, hider = self._compiled[prefix], self.persons.hider()
+        names = self._text.names
+        return _mask(walked.buffer, rows.cells, cells, compiled, hidden, hider, names)
+
+    def _mask_url(self, url: str) -> str:
+        return self._text.mask(url.encode("utf-8", "surrogatepass")).decode("utf-8", "replace")
 
 
-def _compiled(names: Iterable[str]) -> _Keys:
-    words = sorted(name.encode() for name in names)
+def _compiled(secret: Iterable[str], personal: Iterable[str]) -> _Keys:
+    kinds = dict.fromkeys(URL_KEYS, _URL)
+    kinds |= dict.fromkeys(personal, _PERSONAL) | dict.fromkeys(secret, _SECRET)
+    words = sorted(name.encode() for name in kinds)
     likely = np.zeros((_SIZES, _SIZES), np.uint8)
     for word in words:
         likely[min(len(word), _SIZES - 1), word[-1]] = 1
-    return _Keys(buffer_of(words), slices_of(words), likely)
+    numbers = np.array([kinds[word.decode()] for word in words], np.int64)
+    return _Keys(buffer_of(words), slices_of(words), numbers, likely)
 
 
 @kernel
-def _mask(source: Buffer, cells: Ints, named: Ints, keys: _Keys, hidden: Bytes) -> int:
+def _mask_urls(source: Buffer, slices: Ints, names: Names) -> int:
+    """Overwrite what is secret in texts; returns how much."""
+    masked = 0
+    for slice_ in slices:
+        begin, length = slice_ >> OFFSET_BITS, slice_ & LENGTH_MASK
+        if length:
+            masked += mask_within(source, begin, begin + length, names)
+    return masked
+
+
+@kernel
+def _mask(
+    source: Buffer,
+    cells: Ints,
+    named: Ints,
+    keys: _Keys,
+    hidden: Bytes,
+    hider: Hider,
+    names: Names,
+) -> int:
     """Overwrite values; returns how many. What is nested in a hidden value is hidden, too."""
     key, value, kind = named
     masked = 0
     for row in range(len(cells)):
         parent = cells[row, PARENT]
-        if (kind >= 0 and parent < 0 and hidden[~parent]) or _is_masked(
-            source, cells[row, key], keys
-        ):
-            hidden[row] = 1
-            if kind < 0 or cells[row, kind] in (STRING, BYTES):
-                begin = cells[row, value] >> OFFSET_BITS
-                for index in range(begin, begin + (cells[row, value] & LENGTH_MASK)):
-                    source.data[index] = _STAR
-                masked += 1
+        within = hidden[~parent] if kind >= 0 and parent < 0 else 0
+        found = within or _kind_of(source, cells[row, key], keys)
+        if not found:
+            continue
+        hidden[row] = found
+        if kind >= 0 and cells[row, kind] not in (STRING, BYTES):
+            continue
+        begin = cells[row, value] >> OFFSET_BITS
+        end = begin + (cells[row, value] & LENGTH_MASK)
+        if found == _PERSONAL:
+            masked += hide(source, begin, end, hider)
+        elif found == _URL:
+            masked += mask_within(source, begin, end, names) if begin < end else 0
+        else:
+            for index in range(begin, end):
+                source.data[index] = _STAR
+            masked += 1
     return masked
 
 
 @inlined
-def _is_masked(source: Buffer, slice_: int, keys: _Keys) -> bool:
+def _kind_of(source: Buffer, slice_: int, keys: _Keys) -> int:
+    """Whether a key is that of a secret or of a person; 0 when it is neither."""
     length = slice_ & LENGTH_MASK
     if length == 0:
-        return False
+        return 0
     begin = slice_ >> OFFSET_BITS
     last = _lower(source.data[begin + length - 1])
     if not keys.likely[min(length, _SIZES - 1), last]:
-        return False
-    for name in keys.slices:
+        return 0
+    for index in range(len(keys.slices)):
+        name = keys.slices[index]
         if name & LENGTH_MASK == length and _same_lower(source, begin, keys, name):
-            return True
-    return False
+            return int(keys.kinds[index])
+    return 0
 
 
 @inlined

@@ -136,6 +136,14 @@ class Found:
         _numbers(self._source, self._values, rows, cells)
         return pa.array(cells.astype(kind.to_pandas_dtype()), kind, mask=rows < 0)
 
+    def ranks(self, column: str) -> NDArray[np.int8]:
+        """By which of the column's names each owner told it; -1 where it did not."""
+        number = self._promotion.numbers[column]
+        ranks: NDArray[np.int8] = np.where(
+            self._choice.rows[number] >= 0, self._choice.ranks[number], np.int8(-1)
+        )
+        return ranks
+
     def flags(self, column: str) -> NDArray[np.bool_]:
         """Which owners have the column's literal."""
         return self.chosen(column) >= 0

@@ -23,6 +23,7 @@ _STAR: Final = ord("*")
 _ONE: Final = ord("1")
 _SPACE, _TAB, _NEWLINE, _QUOTE, _BACKSLASH = 0x20, 0x09, 0x0A, 0x22, 0x5C
 _COLON, _EQUALS, _PERCENT, _AT, _SLASH, _DOT = 0x3A, 0x3D, 0x25, 0x40, 0x2F, 0x2E
+_LOW: Final = 31
 _LONGEST_NAME: Final = 128
 _LONGEST_CREDENTIALS: Final = 256
 _SHORTEST_SECRET: Final = 6
@@ -52,7 +53,7 @@ _JSON_WORDS: Final = np.frombuffer(b"true falsenull ", np.uint8)
 """Five bytes each; what may stand where a secret is expected and is none."""
 
 
-class _Names(NamedTuple):
+class Names(NamedTuple):
     """Names as kernels take them: all in one buffer, in lower case with ``-`` for ``_``.
 
     Attributes:
@@ -62,6 +63,9 @@ class _Names(NamedTuple):
         parameters: the same, of query parameters and cookies.
         ids: last words of names that are never secret.
         bounds: by byte the first of the words that begin with it, and the first after them.
+        starts: by the low bits of two bytes whether a word may begin with them; most do not.
+        key_bounds: the same of the keys that end with it; these are sorted so.
+        parameter_bounds: the same of the parameters.
     """
 
     text: Buffer
@@ -70,43 +74,89 @@ class _Names(NamedTuple):
     parameters: Ints
     ids: Ints
     bounds: Ints
+    starts: Bytes
+    key_bounds: Ints
+    parameter_bounds: Ints
 
 
 class TextMask:
     """Names whose values are masked in text, compiled once; letter case does not matter.
+
+    Attributes:
+        names: the names as kernels take them.
 
     Args:
         keys: names beside those of ``model/secret_keys.py``.
     """
 
     def __init__(self, keys: Iterable[str] = ()) -> None:
-        groups = (sorted(SECRET_WORDS), sorted(set(keys)), SECRET_PARAMETERS, KEY_IDS)
-        texts = [[name.lower().replace("_", "-").encode() for name in group] for group in groups]
+        groups = (SECRET_WORDS, set(keys), SECRET_PARAMETERS, KEY_IDS)
+        words, lasts, parameters, ids = (
+            [name.lower().replace("_", "-").encode() for name in group if name] for group in groups
+        )
+        texts = [
+            sorted(words), sorted(lasts, key=_last), sorted(parameters, key=_last), sorted(ids)
+        ]  # fmt: skip
         slices = slices_of([name for group in texts for name in group])
-        words, keys_at, parameters_at = np.cumsum([len(group) for group in texts[:-1]]).tolist()
-        begins = np.array([name[0] for name in texts[0]])
-        sides = [np.searchsorted(begins, np.arange(256), side=side) for side in ("left", "right")]
-        self._names = _Names(
+        words_end, keys_end, parameters_end = np.cumsum([len(group) for group in texts[:-1]])
+        self.names = Names(
             buffer_of(name for group in texts for name in group),
-            slices[:words],
-            slices[words:keys_at],
-            slices[keys_at:parameters_at],
-            slices[parameters_at:],
-            np.ascontiguousarray(np.stack(sides, axis=1), np.int64),
+            slices[:words_end],
+            slices[words_end:keys_end],
+            slices[keys_end:parameters_end],
+            slices[parameters_end:],
+            _bounds([name[0] for name in texts[0]]),
+            _starts(texts[0]),
+            _bounds([name[-1] for name in texts[1]]),
+            _bounds([name[-1] for name in texts[2]]),
         )
 
     def mask(self, data: bytes) -> bytes:
         """The text with stars (in JSON numbers, ones) for secret values; of the same length."""
         buffer = buffer_of([data])
-        if not _mask(buffer, self._names):
+        if not _mask(buffer, 0, self.names):
             return data
         return buffer.data[: buffer.size].tobytes()
 
 
+def _last(name: bytes) -> int:
+    return name[-1]
+
+
+def _bounds(sorted_bytes: list[int]) -> Ints:
+    """By byte the first place where it stands in a sorted list, and the first after it."""
+    found = np.array(sorted_bytes, np.int64)
+    sides = [np.searchsorted(found, np.arange(256), side=side) for side in ("left", "right")]
+    return np.ascontiguousarray(np.stack(sides, axis=1), np.int64)
+
+
+def _starts(words: list[bytes]) -> Bytes:
+    """Which pairs of bytes may begin a word; letters have the same low bits in either case."""
+    starts = np.zeros((_LOW + 1, _LOW + 1), np.uint8)
+    for word in words:
+        for second in {word[1], ord("_") if word[1] == ord("-") else word[1]}:
+            starts[word[0] & _LOW, second & _LOW] = 1
+    return starts
+
+
 @kernel
-def _mask(source: Buffer, names: _Names) -> int:
-    """Overwrite secrets; returns how many."""
-    data, at, masked = source.data, 0, 0
+def mask_within(source: Buffer, begin: int, end: int, names: Names) -> int:
+    """Overwrite secrets of a text inside of other bytes; returns how many.
+
+    There is a byte before the text, which for the while becomes the end of a line: no name goes
+    back beyond it.
+    """
+    before = source.data[begin - 1]
+    source.data[begin - 1] = _NEWLINE
+    masked = _mask(Buffer(source.data, source.words, end), begin, names)
+    source.data[begin - 1] = before
+    return masked
+
+
+@kernel
+def _mask(source: Buffer, at: int, names: Names) -> int:
+    """Overwrite secrets from ``at`` on; returns how many."""
+    data, masked = source.data, 0
     while at < source.size:
         byte = data[at]
         if not _CLASS[byte] & _TRIGGER:
@@ -127,12 +177,11 @@ def _mask(source: Buffer, names: _Names) -> int:
 
 
 @kernel
-def _after_name(source: Buffer, at: int, names: _Names) -> int:
+def _after_name(source: Buffer, at: int, names: Names) -> int:
     """Mask what follows a separator at ``at`` behind the name of a secret; returns its end."""
     data, begin = source.data, _behind(source, at)
     colon = data[at] == _COLON or _lower(data[begin - 1]) == ord("a")
-    more = names.parameters[: 0 if colon else len(names.parameters)]
-    if begin == at or not _is_secret(source, at, names, more):
+    if begin == at or not _is_secret(source, at, names, not colon):
         return at
     while begin < source.size and data[begin] == _SPACE:
         begin += 1
@@ -154,30 +203,44 @@ def _behind(source: Buffer, at: int) -> int:
 
 
 @kernel
-def _is_secret(source: Buffer, end: int, names: _Names, more: Ints) -> bool:
-    """Whether the name before ``end`` is that of a secret, or ends with one of ``more``."""
+def _is_secret(source: Buffer, end: int, names: Names, parameter: bool) -> bool:  # noqa: FBT001 - kernels have no keyword arguments
+    """Whether the name before ``end`` is that of a secret; ``parameter``: if it is one's name."""
     data = source.data
     while end > 0 and (data[end - 1] in (_SPACE, _QUOTE, _BACKSLASH)):
         end -= 1
+    for word in names.ids:
+        place = end - (word & LENGTH_MASK)
+        if place >= 0 and _same(source, place, names, word):
+            return False
     begin = end
     while begin > 0 and end - begin < _LONGEST_NAME and _CLASS[data[begin - 1]] & _NAME:
         begin -= 1
-    for word in names.ids:
-        place = end - (word & LENGTH_MASK)
-        if place >= begin and _same(source, place, names, word):
-            return False
-    for place in range(begin, end):
-        first, last = names.bounds[_lower(data[place])]
-        for word in names.words[first:last]:
-            if place + (word & LENGTH_MASK) <= end and _same(source, place, names, word):
-                return True
-    return _is_last(source, begin, end, names, names.keys) or _is_last(
-        source, begin, end, names, more
-    )
+        if names.starts[data[begin] & _LOW, data[begin + 1] & _LOW] and _has_word(
+            source, begin, end, names
+        ):
+            return True
+    if begin == end:
+        return False
+    last = _lower(data[end - 1])
+    first, after = names.key_bounds[last]
+    if _is_last(source, begin, end, names, names.keys[first:after]):
+        return True
+    first, after = names.parameter_bounds[last]
+    return parameter and _is_last(source, begin, end, names, names.parameters[first:after])
 
 
 @kernel
-def _is_last(source: Buffer, begin: int, end: int, names: _Names, of: Ints) -> bool:
+def _has_word(source: Buffer, place: int, end: int, names: Names) -> bool:
+    """Whether a word of secrets stands there, in a name that ends at ``end``."""
+    first, last = names.bounds[_lower(source.data[place])]
+    for word in names.words[first:last]:
+        if place + (word & LENGTH_MASK) <= end and _same(source, place, names, word):
+            return True
+    return False
+
+
+@kernel
+def _is_last(source: Buffer, begin: int, end: int, names: Names, of: Ints) -> bool:
     """Whether a name ends with one of these words."""
     for word in of:
         place = end - (word & LENGTH_MASK)
@@ -191,7 +254,7 @@ def _is_last(source: Buffer, begin: int, end: int, names: _Names, of: Ints) -> b
 
 
 @inlined
-def _same(source: Buffer, place: int, names: _Names, word: int) -> bool:
+def _same(source: Buffer, place: int, names: Names, word: int) -> bool:
     known = word >> OFFSET_BITS
     for index in range(word & LENGTH_MASK):
         if _lower(source.data[place + index]) != names.text.data[known + index]:

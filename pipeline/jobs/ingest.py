@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Final
 
 from pipeline.bus.port import Bus
@@ -22,7 +22,6 @@ from pipeline.jobs.services import ServiceLimit
 from pipeline.jobs.settings import IngestSettings
 from pipeline.model.ledger import Ledger
 from pipeline.model.messages import Message, Offsets, Partition, Positions
-from pipeline.model.secret_keys import SECRET_KEYS
 from pipeline.model.tables import QUARANTINE
 from pipeline.store.port import Store
 
@@ -46,8 +45,7 @@ class IngestJob:
         store: where they go, and what knows how far they are read.
         ledger: where they are counted.
         settings: how much goes in at once.
-        masked_keys: attribute keys whose values are masked in messages of other writers; those of
-            our collectors are masked already.
+        masked: what is hidden in messages of other writers; those of our collectors have passed it.
     """
 
     name = "ingest"
@@ -60,13 +58,13 @@ class IngestJob:
         ledger: Ledger,
         settings: IngestSettings | None = None,
         *,
-        masked_keys: Iterable[str] = SECRET_KEYS,
+        masked: MaskedKeys | None = None,
     ) -> None:
         self._bus = bus
         self._store = store
         self._ledger = ledger
         self._settings = settings or IngestSettings()
-        self._masked = MaskedKeys(masked_keys)
+        self._masked = masked or MaskedKeys()
         self._services = ServiceLimit(self._settings.max_services)
         self._positions: dict[Partition, int] | None = None
         self._told_at = -TELL_SECONDS

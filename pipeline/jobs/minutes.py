@@ -11,6 +11,7 @@ import polars as pl
 
 from pipeline.analyze.minutes import derive
 from pipeline.errors import StoreBusy
+from pipeline.jobs.metric_minutes import MetricMinutes
 from pipeline.jobs.places import Places
 from pipeline.store.port import Store, Unit
 
@@ -62,6 +63,7 @@ class MinutesJob:
         self._costs: dict[int, _Cost] = {}
         self._arrivals: list[tuple[float, int]] = []
         self._forgot_at = 0.0
+        self._metrics = MetricMinutes(store)
 
     async def run(self) -> bool:
         """Notice new slices, recompute what is due, merge what rests."""
@@ -89,7 +91,9 @@ class MinutesJob:
             for start in range(0, len(units), UNITS_TOGETHER)
         ]
         with ThreadPoolExecutor(RECOMPUTING) as pool:
-            return sum(pool.map(self._recompute_together, groups))
+            rows = sum(pool.map(self._recompute_together, groups))
+        self._metrics.derive_all()
+        return rows
 
     def _leads(self) -> bool:
         """Take or keep the lease; what was learnt under another one is forgotten."""
@@ -105,9 +109,10 @@ class MinutesJob:
             return False
         noticed = self._notice()
         recomputed = self._recompute(hurry=hurry)
+        derived = self._metrics.derive_stale(hurry=hurry)
         if not recomputed:
             self._merge()
-        return noticed or recomputed
+        return noticed or recomputed or derived
 
     def _notice(self) -> bool:
         moved = self._store.homes_moved()
@@ -121,8 +126,9 @@ class MinutesJob:
         self._forget(self._places)
         self._arrivals.append((time.monotonic(), slices[-1]))
         links = self._places.place(slices)
+        minutes = self._metrics.stale_in(slices)
         try:
-            self._store.notice(slices, links, homes_moved=moved)
+            self._store.notice(slices, links, minutes=minutes, homes_moved=moved)
         except Exception:
             # what was placed is told once only; it must be found and told again
             self._places = None

@@ -20,7 +20,6 @@ from pipeline.jobs.services import ServiceLimit
 from pipeline.jobs.settings import IngestSettings
 from pipeline.model.messages import Message, Offsets, Positions
 from pipeline.model.runs import FINAL, NEVER, Run, divided
-from pipeline.model.secret_keys import SECRET_KEYS
 from pipeline.model.tables import QUARANTINE
 from pipeline.store.port import Rewritten, Store
 
@@ -138,7 +137,7 @@ class Replay:
         bus: where messages are kept.
         store: what they were ingested into, or a part of.
         settings: how much goes into the store at once, and how many services there may be.
-        masked_keys: attribute keys whose values are masked in messages of other writers.
+        masked: what is hidden in messages of other writers.
         on_progress: told after every transaction; called on the event loop.
     """
 
@@ -148,14 +147,14 @@ class Replay:
         store: Store,
         settings: IngestSettings | None = None,
         *,
-        masked_keys: Iterable[str] = SECRET_KEYS,
+        masked: MaskedKeys | None = None,
         on_progress: OnProgress | None = None,
     ) -> None:
         self._bus = bus
         self._store = store
         self._settings = settings or IngestSettings()
         self._services = ServiceLimit(self._settings.max_services)
-        self._masked = MaskedKeys(masked_keys)
+        self._masked = masked or MaskedKeys()
         self._on_progress = on_progress or (lambda _done, _total: None)
         self._done = 0
         self._total = 0

@@ -67,6 +67,12 @@ class Table:
 
 SLICE: Final = Column("slice", "i64", "number of the store commit that wrote the row")
 
+UNIT: Final = Column(
+    "slice",
+    "i64",
+    "lowest slice of the unit it was derived from; null: from metrics, by the minute",
+)
+
 RESOURCES: Final = Table(
     "resources",
     "one set of resource attributes, shared by all rows that carry its `resource_id`",
@@ -97,6 +103,11 @@ SCOPES: Final = Table(
         Column("version", "text", "version of the instrumentation scope"),
         Column("attributes", "json", "attributes of the scope, one JSON object"),
     ),
+)
+
+_CONSUMER: Final = (
+    "who was authenticated: `app:`, `user:`, `key:`, `developer:`, `subject:` or `principal:` and"
+    " an id; of a person `person-` and a hash"
 )
 
 SPANS: Final = Table(
@@ -158,6 +169,7 @@ SPANS: Final = Table(
         Column("response_flags", "text", "Envoy's response flags, comma-separated; null when none"),
         Column("request_id", "text", "x-request-id (`guid:x-request-id`)"),
         Column("is_proxy", "bool", "true when a proxy wrote the span, not the application"),
+        Column("consumer", "text", _CONSUMER),
         Column("trace_state", "text", "W3C tracestate"),
         Column("attributes", "json", "attributes that are not promoted, one JSON object"),
         Column("events", "json", "span events, a JSON array; null when none"),
@@ -231,12 +243,7 @@ ACCESS_LOGS: Final = Table(
         Column("tls_sni", "text", "server name the peer asked for"),
         Column("tls_peer_identity", "text", "URI (or DNS) name in the peer's certificate"),
         Column("tls_local_identity", "text", "URI (or DNS) name in the proxy's certificate"),
-        Column(
-            "consumer",
-            "text",
-            "API consumer, application or key id as the gateway knows it; `person-` and a hash"
-            " where it is a person",
-        ),
+        Column("consumer", "text", _CONSUMER),
         Column("user_agent", "text", "`user_agent.original`"),
         Column("sample_rate", "f64", "share of requests this log keeps, 0..1; null when not told"),
         Column("attributes", "json", "everything else the log told, one JSON object"),
@@ -336,12 +343,12 @@ CALL_KEY: Final = (
     ),
     Column("protocol", "text", "http, grpc, tcp, db, messaging or rpc"),
     Column("reporter", "text", "client, client_proxy, server_proxy, server or gateway"),
-    Column("signal", "text", "what the reporter told it by: spans or access_logs"),
+    Column("signal", "text", "what the reporter told it by: spans, access_logs or metrics"),
     Column("system", "text", "system of the reporter"),
 )
 
 MEASURES: Final = (
-    Column("rows", "i64", "tellings summed here"),
+    Column("rows", "i64", "tellings summed here; of metrics, the requests that were counted"),
     Column("unpaired", "i64", "of these, tellings whose other side was not found"),
     Column("sampled", "i64", "of these, tellings that stand for more than one request"),
     Column("requests", "i64", "logical requests, in millionths, corrected for sampling"),
@@ -354,24 +361,56 @@ MEASURES: Final = (
     Column("duration_ns", "i64", "sum of durations, nanoseconds"),
     Column("buckets", "i16[]", "indexes of an exponential histogram of scale 5 over seconds"),
     Column("counts", "i64[]", "requests in each bucket, in millionths"),
+    Column(
+        "widths",
+        "i16[]",
+        "of metrics, how many such buckets wide each one is, and ends with this; 0 for one of this"
+        " scale, -1 from zero, -2 open above; null where durations themselves were told",
+    ),
 )
 
 EDGE_MINUTES: Final = Table(
     "edge_minutes",
     "what one reporter told of one edge in one minute, from one slice of arrival",
-    (SLICE, *CALL_KEY, *MEASURES),
+    (UNIT, *CALL_KEY, *MEASURES),
 )
 
 NODE_MINUTES: Final = Table(
     "node_minutes",
     "what one reporter told of the requests one node served in one minute, by route",
     (
-        SLICE,
+        UNIT,
         Column("minute", "time", "start of the minute in which the request began"),
         Column("node", "text", "node id"),
         Column("kind", "text", "node kind"),
         Column("workload", "text", "workload"),
         Column("version", "text", "version"),
+        Column("route", "text", "method and route template, or the RPC method; null when not told"),
+        Column("reporter", "text", "client, client_proxy, server_proxy, server or gateway"),
+        Column("signal", "text", "what the reporter told it by: spans, access_logs or metrics"),
+        Column("system", "text", "system of the reporter"),
+        *MEASURES,
+    ),
+)
+
+CONSUMER_MINUTES: Final = Table(
+    "consumer_minutes",
+    "what one reporter told of the requests of one API consumer that entered at one node in one"
+    " minute, by route",
+    (
+        SLICE,
+        Column("minute", "time", "start of the minute in which the request began"),
+        Column("consumer", "text", "as in `access_logs`; `other` for those past the largest"),
+        Column("server", "text", "node id of the callee; null when the row does not know"),
+        Column("server_kind", "text", "node kind of the callee"),
+        Column("server_workload", "text", "workload of the callee"),
+        Column("server_version", "text", "version of the callee"),
+        Column(
+            "server_alias",
+            "text",
+            "what the callee was addressed by when its identity is not known",
+        ),
+        Column("protocol", "text", "http, grpc, tcp, db, messaging or rpc"),
         Column("route", "text", "method and route template, or the RPC method; null when not told"),
         Column("reporter", "text", "client, client_proxy, server_proxy, server or gateway"),
         Column("signal", "text", "what the reporter told it by: spans or access_logs"),
@@ -401,5 +440,5 @@ RAW: Final = (SPANS, ACCESS_LOGS, LOGS, METRIC_POINTS)
 INTERNED: Final = (RESOURCES, SCOPES)
 """Tables whose rows are written once however often they are received."""
 
-DERIVED: Final = (EDGE_MINUTES, NODE_MINUTES, ALIASES)
+DERIVED: Final = (EDGE_MINUTES, NODE_MINUTES, CONSUMER_MINUTES, ALIASES)
 """Tables that can be recomputed from the raw ones at any time."""

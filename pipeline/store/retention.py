@@ -9,8 +9,16 @@ numbers are final.
 
 from typing import Final
 
-from pipeline.model.tables import ACCESS_LOGS, EDGE_MINUTES, NODE_MINUTES, QUARANTINE, RAW, SPANS
-from pipeline.store import offsets
+from pipeline.model.tables import (
+    ACCESS_LOGS,
+    CONSUMER_MINUTES,
+    EDGE_MINUTES,
+    NODE_MINUTES,
+    QUARANTINE,
+    RAW,
+    SPANS,
+)
+from pipeline.store import metric_minutes, offsets
 from pipeline.store.connection import Session
 from pipeline.store.lease import Lease
 from pipeline.store.settings import StoreSettings
@@ -102,6 +110,7 @@ def _retire_raw(session: Session, *, before: int) -> dict[str, int]:
     if last is None:
         return {}
     leaving = {"last": last}
+    metric_minutes.finish(session, last)
     session.run(_LEAVING, leaving)
     torn = {name: _delete(session, name, _torn(key), leaving) for name, key in _TORN.items()}
     session.run("DROP TABLE leaving")
@@ -123,11 +132,15 @@ def _torn(key: str) -> str:
 
 def _retire_derived(session: Session, *, before: int) -> dict[str, int]:
     # a recording of old traffic that was just imported stays as long as its raw rows do
-    old = "minute < make_timestamp_ns($before) AND slice NOT IN (SELECT low FROM units)"
+    old = (
+        "minute < make_timestamp_ns($before) AND (slice NOT IN (SELECT low FROM units)"
+        " OR (slice IS NULL AND minute IN (SELECT minute FROM final_minutes)))"
+    )
     rows = {
         table.name: _delete(session, table.name, old, {"before": before})
-        for table in (EDGE_MINUTES, NODE_MINUTES)
+        for table in (EDGE_MINUTES, NODE_MINUTES, CONSUMER_MINUTES)
     }
+    metric_minutes.forget_final(session, before=before)
     # a name is of use as long as there is a minute that may need it
     unused = (
         "slice < (SELECT min(slice) FROM (SELECT slice FROM edge_minutes UNION ALL"

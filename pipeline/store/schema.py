@@ -12,12 +12,16 @@ from typing import Final, NamedTuple
 from pipeline.errors import StoreBusy, StoreIncompatible
 from pipeline.model.tables import (
     ACCESS_LOGS,
+    CONSUMER_MINUTES,
     DERIVED,
     DUCKDB,
+    EDGE_MINUTES,
     INTERNED,
+    NODE_MINUTES,
     QUARANTINE,
     RAW,
     SLICE,
+    SPANS,
     Column,
     Table,
 )
@@ -34,6 +38,22 @@ SLICE_OFFSETS: Final = Table(
         Column("partition", "i32", "bus partition"),
         Column("first_offset", "i64", "offset of the first message"),
         Column("next_offset", "i64", "offset after the last message"),
+    ),
+)
+
+METRIC_BOOKKEEPING: Final = (
+    Table(
+        "stale_minutes",
+        "one reason to derive anew what metrics say of a minute, and of those beside it",
+        (
+            Column("minute", "time", "its start"),
+            Column("cause", "i64", "the slice, or rewrite, whose points made it stale"),
+        ),
+    ),
+    Table(
+        "final_minutes",
+        "a minute of which retention took metric points: what was derived from them is final",
+        (Column("minute", "time", "its start"),),
     ),
 )
 
@@ -101,6 +121,7 @@ BOOKKEEPING: Final = (
         ),
     ),
     SLICE_OFFSETS,
+    *METRIC_BOOKKEEPING,
 )
 """The store's own tables; they never leave this package."""
 
@@ -148,7 +169,7 @@ def _everything(backend: Backend) -> list[str]:
         f"CALL {CATALOG}.set_option('data_inlining_row_limit', 0)",
     ]
     lake = options if backend is Backend.DUCKLAKE else []
-    return [*lake, *made, *views()]
+    return [*lake, *made]
 
 
 def _slice_offsets(backend: Backend) -> list[str]:
@@ -174,19 +195,43 @@ FIRST_ROWS: Final = {
 
 
 def _gateways(_: Backend) -> list[str]:
-    added = ("consumer", "upstream_response_status_code")
-    columns = [column for column in ACCESS_LOGS if column.name in added]
+    return _added(ACCESS_LOGS, "consumer", "upstream_response_status_code")
+
+
+def _consumers(backend: Backend) -> list[str]:
+    """What older spans told of consumers stays among their attributes."""
+    return [*_added(SPANS, "consumer"), create_table(CONSUMER_MINUTES, backend)]
+
+
+def _added(table: Table, *names: str) -> list[str]:
+    """The statements that give a table columns it has not yet."""
     return [
-        *(
-            f"ALTER TABLE {ACCESS_LOGS.name} ADD COLUMN IF NOT EXISTS"
-            f" {column.name} {DUCKDB[column.kind]}"
-            for column in columns
-        ),
-        *views(),
+        f"ALTER TABLE {table.name} ADD COLUMN IF NOT EXISTS {column.name} {DUCKDB[column.kind]}"
+        for column in table
+        if column.name in names
     ]
 
 
-INLINED: Final = ("bus_positions", "counters", "dirty_slices", "leases", "slice_offsets", "units")
+def _metric_minutes(backend: Backend) -> list[str]:
+    """What metrics say, by the minute; of points that came before, too."""
+    added = [column for column in EDGE_MINUTES if column.name == "widths"]
+    columns = [
+        f"ALTER TABLE {table.name} ADD COLUMN IF NOT EXISTS {column.name} {DUCKDB[column.kind]}"
+        for table in (EDGE_MINUTES, NODE_MINUTES)
+        for column in added
+    ]
+    points = (
+        "SELECT date_trunc('minute', time)::TIMESTAMP_NS AS minute, max(slice)"
+        " FROM metric_points WHERE time IS NOT NULL GROUP BY 1"
+    )
+    made = [create_table(table, backend) for table in METRIC_BOOKKEEPING]
+    return [*columns, *made, f"INSERT INTO stale_minutes {points}"]
+
+
+INLINED: Final = (
+    "bus_positions", "counters", "dirty_slices", "leases", "slice_offsets", "stale_minutes",
+    "units",
+)  # fmt: skip
 """Tables of few rows that often change: DuckLake keeps those in its catalog, not in files."""
 
 INLINED_ROWS: Final = 1_000_000
@@ -210,6 +255,8 @@ MIGRATIONS: Final = (
     Migration(2, "know what each slice was made from", _slice_offsets),
     Migration(3, "lease of the analysis", _lease),
     Migration(4, "consumers and upstream status of gateways", _gateways),
+    Migration(5, "what metrics say of edges", _metric_minutes),
+    Migration(6, "consumers of spans, and their minutes", _consumers),
 )
 """All steps, in order. The first makes a store as it is today; a later one mends an older store."""
 
@@ -256,6 +303,9 @@ def _migrate(session: Session, backend: Backend) -> None:
             for statement in step.statements(backend):
                 session.run(statement)
     if seen < MIGRATIONS[-1].number:
+        # last, as they speak of the tables that are now
+        for statement in views():
+            session.run(statement)
         _record(session, [step for step in MIGRATIONS if step.number > seen])
     _check(session)
 
@@ -278,7 +328,7 @@ def _insert_first_rows(session: Session) -> None:
 def _set_options(session: Session) -> None:
     named = "SELECT value FROM ducklake_options($lake) WHERE option_name = $option"
     given = {"lake": CATALOG, "option": "data_inlining_row_limit"}
-    if session.rows(f"{named} AND scope = 'TABLE'", given):
+    if len(session.rows(f"{named} AND scope = 'TABLE'", given)) == len(INLINED):
         return
     for table in INLINED:
         session.run(

@@ -11,6 +11,7 @@ from pipeline.model.tables import DERIVED, SLICE, Table
 from pipeline.store.connection import Database, Session
 from pipeline.store.lease import Lease
 from pipeline.store.merge import merged
+from pipeline.store.metric_minutes import mark
 from pipeline.store.port import Unit
 
 _DIRTY = """
@@ -74,7 +75,12 @@ def _homes_moved(session: Session) -> int:
 
 
 def notice(
-    lease: Lease, slices: Sequence[int], links: pl.DataFrame, *, homes_moved: int | None
+    lease: Lease,
+    slices: Sequence[int],
+    links: pl.DataFrame,
+    *,
+    minutes: pl.DataFrame | None,
+    homes_moved: int | None,
 ) -> None:
     """See ``Store.notice``."""
     if not slices:
@@ -90,6 +96,8 @@ def notice(
         if homes_moved is not None and homes_moved != _homes_moved(session):
             raise StoreBusy("slices were rewritten meanwhile; look at them again", retry_after=0.0)
         _notice(session, slices, added)
+        if minutes is not None:
+            mark(session, minutes)
 
     lease.commit(work)
 

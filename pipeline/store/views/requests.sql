@@ -41,7 +41,7 @@ SELECT
     coalesce(s.service_peer_name, s.db_namespace, s.messaging_destination_name) AS peer_name,
     s.upstream_cluster,
     NULL::VARCHAR AS tls_peer_identity,
-    NULL::VARCHAR AS consumer,
+    s.consumer,
     s.request_id,
     format('{:016x}{:016x}', s.trace_id_high, s.trace_id_low) AS trace_id,
     format('{:016x}', s.span_id) AS span_id,
@@ -90,7 +90,16 @@ SELECT
     NULL,
     a.upstream_cluster,
     a.tls_peer_identity,
-    a.consumer,
+    coalesce(
+        a.consumer,
+        -- a principal of the mesh: a SPIFFE id of Istio or Consul, an identity of Linkerd, else what the
+        -- certificate says
+        'principal:' || coalesce(
+            nullif(regexp_replace(a.tls_peer_identity, '^spiffe://[^/]+/ns/([^/]+)/(?:sa/|dc/[^/]+/svc/)([^/]+)$', '\1/\2'), a.tls_peer_identity),
+            nullif(regexp_replace(a.tls_peer_identity, '^([^.]+)\.([^.]+)\.serviceaccount\.identity\..*$', '\2/\1'), a.tls_peer_identity),
+            a.tls_peer_identity
+        )
+    ),
     a.request_id,
     format('{:016x}{:016x}', a.trace_id_high, a.trace_id_low),
     NULL,

@@ -292,4 +292,4 @@ def test_a_peer_is_the_workload_that_said_it_has_that_identity():
              "request_id": None, "protocol": "tcp"},
         ]
     )  # fmt: skip
-    assert told == {("shop/a", "shop/b"): {"client_proxy": 0, "server_proxy": 0}}
+    assert told == {("shop/a", "shop/b"): {"client_proxy": 1, "server_proxy": 1}}

@@ -147,12 +147,11 @@ def waypoint(number, **more):
               upstream_remote_address="10.0.0.2:80", start_time=number, **more)  # fmt: skip
 
 
-def test_connections_are_no_requests():
+def test_connections_are_what_an_edge_has_where_nobody_tells_of_requests():
     told, graph = edges(log_rows=ZTUNNELS, system="istio")
-    assert told == {("shop/a", "shop/b"): {"client_proxy": 0, "server_proxy": 0}}
+    assert told == {("shop/a", "shop/b"): {"client_proxy": 1, "server_proxy": 1}}
     (edge,) = graph.edges.to_dicts()
-    assert (edge["protocol"], edge["requests"], edge["attempts"]) == ("tcp", 0, 1)
-    assert (edge["mtls_ratio"], edge["agreement"], edge["error_ratio"]) == (1.0, None, None)
+    assert (edge["protocol"], edge["mtls_ratio"]) == ("tcp", 1.0)
 
 
 def test_a_connection_that_failed_is_an_error():

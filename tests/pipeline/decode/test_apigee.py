@@ -103,10 +103,10 @@ def test_faults(fault, flags):
 
 
 def test_an_application_is_a_consumer_and_a_developer_a_hash():
-    assert row(app="mobile", **{"developer.email": "ann@example.com"})["consumer"] == "mobile"
+    assert row(app="mobile", **{"developer.email": "ann@example.com"})["consumer"] == "app:mobile"
     for told in ({"developer.email": "ann@example.com"}, {"app": "ann@example.com"}):
         found = row(**told)
-        assert found["consumer"].startswith("person-")
+        assert found["consumer"].split(":")[1].startswith("person-")
         assert "ann" not in str(found)
 
 
@@ -155,7 +155,7 @@ def test_exports_as_csv():
     )
     decoded = decode([message + CSV.removeprefix(b"\xef\xbb\xbf")])
     assert [(found["consumer"], found["duration_ns"]) for found in rows(decoded)[:1]] == [
-        ("my, app", 100_000_000)
+        ("app:my, app", 100_000_000)
     ]
     assert [found["http_response_status_code"] for found in rows(decoded)] == [200, 404]
     assert {reason for reason, _, _ in refused(decoded)} == {UNEVEN, BAD_CSV}

@@ -149,7 +149,7 @@ def test_secrets_in_columns_of_csv_are_masked():
 def test_ids_of_keys_are_not_secret():
     admitted = admit_lines("aws_apigateway", orjson.dumps(record("aws_apigateway")), MASKED)
     (row,) = rows(DECODERS["aws_apigateway"]([admitted.body]))
-    assert row["consumer"] == "k7xq"
+    assert row["consumer"] == "key:k7xq"
 
 
 @pytest.mark.parametrize("name", FORMATS)

@@ -4,10 +4,10 @@ import orjson
 import pytest
 from hypothesis import given, strategies as st
 
-from pipeline.decode.json_masking import masked_text
+from pipeline.decode.json_masking import masked_text, stars
 from pipeline.errors import DecodeError
 
-KEYS = frozenset({"password", "http.request.header.cookie"})
+KEYS = dict.fromkeys(("password", "http.request.header.cookie"), stars)
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.text(max_size=5),
     lambda inner: (
@@ -28,6 +28,7 @@ JSON = st.recursive(
         (rb'{"pass\u0077ord":"x"}', b'{"password":"****"}'),
         (b'{"password":"x"}\npassword?\n{"a":1}', b'{"password":"****"}\npassword?\n{"a":1}'),
         (b'{ "a" : 1 }', b'{ "a" : 1 }'),
+        (b'{ "password" : 5 }', b'{"password":"****"}'),
         (b'{ "user" : "password" }', b'{ "user" : "password" }'),
         (b"", b""),
     ],

@@ -125,7 +125,7 @@ def test_tries_may_hold_anything(ip):
 @pytest.mark.parametrize("empty", [{}, []])
 def test_empty_lua_tables_are_arrays_or_objects(empty):
     found = row(tries=empty, consumer={"id": "c", "username": "u", "tags": empty})
-    assert found["consumer"] == "u"
+    assert found["consumer"] == "user:u"
     assert "upstream_remote_address" not in found
 
 
@@ -138,11 +138,11 @@ def test_sizes_are_numbers_or_text(size):
 @pytest.mark.parametrize(
     ("more", "consumer"),
     [
-        ({"consumer": {"username": "app", "custom_id": "c", "id": "i"}}, "app"),
-        ({"consumer": {"username": None, "custom_id": "c", "id": "i"}}, "c"),
-        ({"consumer": {"id": "i"}}, "i"),
-        ({"authenticated_entity": {"id": "k", "consumer_id": "i"}}, "i"),
-        ({"authenticated_entity": {"id": "k"}}, "k"),
+        ({"consumer": {"username": "app", "custom_id": "c", "id": "i"}}, "user:app"),
+        ({"consumer": {"username": None, "custom_id": "c", "id": "i"}}, "user:c"),
+        ({"consumer": {"id": "i"}}, "user:i"),
+        ({"authenticated_entity": {"id": "k", "consumer_id": "i"}}, "user:i"),
+        ({"authenticated_entity": {"id": "k"}}, "key:k"),
         ({}, None),
     ],
 )
@@ -153,7 +153,7 @@ def test_consumers(more, consumer):
 def test_an_address_of_a_person_is_hashed():
     found = row(consumer={"username": "ann@example.com"}, client_ip="203.0.113.9")
     again = row(consumer={"custom_id": "ann@example.com"})
-    assert found["consumer"].startswith("person-")
+    assert found["consumer"].startswith("user:person-")
     assert found["consumer"] == again["consumer"]
     assert "ann" not in str(found)
     assert "203.0.113.9" not in str(found)

@@ -1,6 +1,7 @@
 """What OTLP traces mean, told a second time with the official protobuf objects: slow and plain."""
 
 import base64
+import hashlib
 import json
 import re
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans, Span, Status
 
 from pipeline.decode.attributes import SPAN_ATTRIBUTES
+from pipeline.model.consumers import CONSUMER_RULES, PERSONS
 from pipeline.model.decoded import Decoded
 from pipeline.model.tables import RESOURCES, SCOPES, SPANS
 from tests.pipeline.decode.otlp_oracle import Row, attributes, halves, number, plain_times
@@ -115,7 +117,23 @@ def promote(pairs) -> tuple[Row, Row]:
         else:
             columns["rpc_method"] = f"{service}/{method}"
     columns["is_proxy"] = bool(columns["is_proxy"])
+    columns["consumer"] = consumer(columns["consumer"], attributes(pairs))
     return columns, rest
+
+
+def consumer(told, given) -> str | None:
+    """The consumer with its kind: by the first attribute that tells it so."""
+    if told is None:
+        return None
+    kind = next(
+        kind
+        for kind, names in CONSUMER_RULES["otel"]
+        if any(name in given and str(given[name]) == told for name in names)
+    )
+    if kind in PERSONS or "@" in told:
+        digest = hashlib.blake2b(told.encode(), digest_size=8, person=b"meshweir").hexdigest()
+        return f"{kind}:person-{digest}"
+    return f"{kind}:{told}"
 
 
 def convert(promoted, kind: str | None, value: object) -> object:

@@ -7,7 +7,6 @@ from pipeline.bus.embedded import EmbeddedBus
 from pipeline.bus.settings import EmbeddedBusSettings
 from pipeline.jobs.ingest import IngestJob
 from pipeline.model.ledger import Ledger
-from pipeline.model.secret_keys import SECRET_KEYS
 from tests.collectors.payloads import traces
 
 
@@ -51,13 +50,13 @@ async def settle(job):
         pass
 
 
-def ingested(tmp_path, store, *messages, masked_keys=SECRET_KEYS):
+def ingested(tmp_path, store, *messages, masked=None):
     """Publish messages and ingest them; the counts by flow."""
     ledger = Ledger()
 
     async def run():
         async with published(tmp_path, *messages) as bus:
-            await settle(IngestJob(bus, store, ledger, masked_keys=masked_keys))
+            await settle(IngestJob(bus, store, ledger, masked=masked))
 
     asyncio.run(run())
     return ledger.snapshot()

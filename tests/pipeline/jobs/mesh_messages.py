@@ -40,6 +40,9 @@ def mesh(traces: int) -> list[tuple[str, Span]]:
                     start_time_unix_nano=start + hop,
                     end_time_unix_nano=start + hop + 1_000 * trace,
                 )
+                if kind == Span.SPAN_KIND_SERVER and not parent and trace % 4:
+                    who = span.attributes.add(key="enduser.id")
+                    who.value.string_value = f"user {trace % 4}"
                 if kind == Span.SPAN_KIND_CLIENT:
                     address = span.attributes.add(key="server.address")
                     address.value.string_value = f"{SERVICES[(hop + 1) % 3]}.shop.svc"
@@ -89,7 +92,7 @@ def derived(store: DuckStore) -> dict[str, pl.DataFrame]:
     answer = {}
     for table in DERIVED:
         summed = merged(table, frame(store, table.name).drop("slice"))
-        keys = [name for name in summed.columns if name not in {"buckets", "counts"}]
+        keys = [name for name in summed.columns if name not in {"buckets", "counts", "widths"}]
         answer[table.name] = summed.sort(keys)
     return answer
 

@@ -8,6 +8,7 @@ from google.protobuf import json_format
 from hypothesis import given, settings, strategies as st
 
 from pipeline.decode import DECODERS
+from pipeline.decode.masking import MaskedKeys
 from pipeline.model.ledger import Flow, Outcome
 from pipeline.model.topics import OTLP_LOGS, OTLP_METRICS, OTLP_SPANS, RAW_TELEMETRY, TOPICS
 from pipeline.store import open_store
@@ -99,7 +100,7 @@ def test_messages_of_ours_are_not_taken_for_json_nor_masked_again(tmp_path, stor
 
 def test_the_keys_to_mask_can_be_told(tmp_path, store):
     body = with_secret("hunter2").SerializeToString()
-    ingested(tmp_path, store, (OTLP_SPANS, body, {}), masked_keys=("other",))
+    ingested(tmp_path, store, (OTLP_SPANS, body, {}), masked=MaskedKeys(["other"]))
     (span,) = store.ask("trace_spans", **_trace(store)).to_dicts()
     assert "hunter2" in span["attributes"]
 

@@ -16,7 +16,7 @@ from pipeline.store.port import Unit
 from tests.pipeline.analyze.traffic import CLIENT, SERVER, resources
 
 KEYS = [column.name for column in CALL_KEY]
-SUMS = [column.name for column in MEASURES if column.name not in {"buckets", "counts"}]
+SUMS = [column.name for column in MEASURES if column.name not in {"buckets", "counts", "widths"}]
 
 
 def traffic(traces=60):
@@ -33,7 +33,8 @@ def traffic(traces=60):
             rows.append(
                 caller
                 | {"span_id": hop * 2 + 1, "parent_span_id": hop * 2 or None, "kind": SERVER,
-                   "resource_id": f"s{hop}", "start_time": start + hop, "duration_ns": 1000 * trace}
+                   "resource_id": f"s{hop}", "start_time": start + hop, "duration_ns": 1000 * trace,
+                   "consumer": f"app:{trace % 4}" if trace % 4 and not hop else None}
             )  # fmt: skip
             rows.append(
                 caller
@@ -73,6 +74,12 @@ def numbers(store):
     return minutes.group_by(KEYS).agg(pl.col(SUMS).sum()).sort(KEYS)
 
 
+def usage(store):
+    told = store.ask("consumer_window", start=START, end=END)
+    keys = [name for name in told.columns if name not in {*SUMS, "buckets", "counts", "minute"}]
+    return told.select(*keys, *SUMS).sort(keys)
+
+
 START, END = datetime(1970, 1, 1, tzinfo=UTC), datetime(1971, 1, 1, tzinfo=UTC)
 
 
@@ -90,6 +97,8 @@ def test_random_order_random_batches_and_a_fifth_an_hour_late(tmp_path, seed):
     plain = store_of(tmp_path / "plain", [rows])
     try:
         assert_frame_equal(numbers(shuffled), numbers(plain))
+        assert_frame_equal(usage(shuffled), usage(plain))
+        assert usage(plain)["requests"].sum() == 45 * 1_000_000
     finally:
         shuffled.close()
         plain.close()
