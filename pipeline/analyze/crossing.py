@@ -111,10 +111,13 @@ def _beside(told: pl.DataFrame, identities: pl.DataFrame) -> pl.DataFrame:
     A server's access log knows the caller's certificate, which its spans do not.
     """
     told = told.with_row_index("row")
-    unknown = _entries(told, identities).filter(pl.col("asked_by").is_null())
+    serving = told.filter(pl.col("serves") & pl.col("server").is_not_null())
+    if serving.select(_TELLER).unique().height < 2:
+        return told.drop("row")
+    unknown = _entries(serving, identities).filter(pl.col("asked_by").is_null())
     if unknown.is_empty():
         return told.drop("row")
-    beside = told.filter(pl.col("serves") & pl.col("server").is_not_null()).select(
+    beside = serving.select(
         *IDS,
         *(pl.col(name).alias(f"other_{name}") for name in (*_CLIENT, *_TELLER, "begin")),
         node=_node_of("server", identities),
