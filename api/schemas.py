@@ -405,27 +405,3 @@ class ScrapeTargets(Page):
     """What is scraped, and how each target stands."""
 
     items: list[ScrapeTarget]
-
-
-class Stood(Answer):
-    """One of several nodes that an alias stood for."""
-
-    node: str = Field(examples=["shop/cart"])
-    seen: Count = Field(description="How many tellings said so.", examples=[120])
-
-
-class Conflict(Answer):
-    """A name or address that stood for more than one node."""
-
-    client: str | None = Field(description="Node id of who uses the alias; null when anybody does.")
-    alias: str = Field(examples=["10.0.0.7:8080"])
-    node: str = Field(description="The node that is taken for it.", examples=["shop/cart"])
-    seen: Count = Field(description="How many tellings know the alias.", examples=[130])
-    share: Ratio = Field(description="Share of these that say `node`.", examples=[0.92])
-    nodes: list[Stood]
-
-
-class Conflicts(Page, WindowAnswer):
-    """Names that do not name one node."""
-
-    items: list[Conflict]

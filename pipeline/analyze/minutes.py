@@ -101,7 +101,8 @@ def edge_minutes(tellings: pl.DataFrame, identities: pl.DataFrame) -> pl.DataFra
 
 def node_minutes(tellings: pl.DataFrame, identities: pl.DataFrame) -> pl.DataFrame:
     """Rows of ``node_minutes``: what tellers say of the requests they served."""
-    summed = _sum(tellings.filter("serves"), ["teller", "route", "reporter", "signal"])
+    own = pl.col("serves") & (pl.col("server") == pl.col("teller"))
+    summed = _sum(tellings.filter(own), ["teller", "route", "reporter", "signal"])
     named = summed.join(identities, left_on="teller", right_on="identity", how="left").with_columns(
         # at its own node a gateway is one reporter, whether another gateway called it or not
         reporter=pl.when(

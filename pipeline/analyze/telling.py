@@ -90,6 +90,7 @@ def from_spans(
     known = spans.join(resources, on="resource_id", how="left", maintain_order="left").with_columns(
         is_proxy=pl.col("is_proxy") | pl.col("proxy")
     )
+    known = _through_waypoints(known)
     told = pair.pair(_numbers(known))
     ends = known.select("identity", "service")
     mine = known[told["row"]]
@@ -97,6 +98,35 @@ def from_spans(
     other = ends["identity"].gather(far.clip(0)).set(far < 0, None)
     assembled = _assemble(mine.hstack(told.drop("row")).with_columns(other.alias("far")))
     return assembled.select(*TELLING).hstack(mine.select(*keep))
+
+
+_PARENT: Final = ("trace_id_high", "trace_id_low", "parent_span_id")
+_WAYPOINTS_IN_A_ROW: Final = 4
+
+
+def _through_waypoints(spans: pl.DataFrame) -> pl.DataFrame:
+    """Spans without those of waypoints; what had one for its parent has the caller's span for it.
+
+    A waypoint stands between caller and callee and is neither; what both tell is the whole call.
+    """
+    if not spans["waypoint"].any():
+        return spans
+    way = pl.col("waypoint").fill_null(value=False)
+    between = (
+        spans.filter(way)
+        .select(*_PARENT[:2], "span_id", above="parent_span_id")
+        .sort("above")
+        .unique([*_PARENT[:2], "span_id"], keep="first", maintain_order=True)
+        .rename({"span_id": "parent_span_id"})
+        .with_columns(through=pl.lit(value=True))
+    )
+    rest = spans.filter(~way)
+    # a waypoint has a server's span, and a client's below it
+    for _ in range(2 * _WAYPOINTS_IN_A_ROW):
+        found = rest.join(between, on=_PARENT, how="left", maintain_order="left")
+        parent = pl.when(pl.col("through")).then("above").otherwise("parent_span_id")
+        rest = found.with_columns(parent_span_id=parent).select(rest.columns)
+    return rest
 
 
 def _numbers(known: pl.DataFrame) -> pl.DataFrame:

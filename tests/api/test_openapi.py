@@ -21,6 +21,7 @@ PATHS = (
     "/v1/quarantine",
     "/v1/scrape/targets",
     "/v1/identities/conflicts",
+    "/v1/links",
 )
 
 
