@@ -149,15 +149,40 @@ class ServiceMinute(Answer):
     latency_seconds: Quantiles
 
 
-class Service(Page, WindowAnswer):
-    """A service and its series of minutes; a minute nobody told of is absent."""
+class ServiceRoute(Answer):
+    """One route of one service: rate, errors, duration."""
+
+    route: str | None = Field(
+        description="Method and route template, or the RPC method; null where none is known.",
+        examples=["GET /users/{id}"],
+    )
+    requests: Count = Field(examples=[60])
+    requests_per_second: Annotated[float, Field(ge=0)] = Field(examples=[1.0])
+    error_ratio: Ratio | None = Field(examples=[0.01])
+    errors: Errors
+    latency_seconds: Quantiles
+
+
+class OneService(Page, WindowAnswer):
+    """A service."""
 
     id: str = Field(examples=["shop/cart"])
     kind: NodeKind
     namespace: str | None = Field(examples=["shop"])
     name: str = Field(examples=["cart"])
     reporter: Reporter | None = Field(description="Who gives the counts of the whole window.")
+
+
+class Service(OneService):
+    """A service and its series of minutes; a minute nobody told of is absent."""
+
     items: list[ServiceMinute]
+
+
+class ServiceRoutes(OneService):
+    """A service and its routes, the busiest first."""
+
+    items: list[ServiceRoute]
 
 
 class Row(Answer):

@@ -56,6 +56,29 @@ async def read_service(
     return await context.respond(slot, make, form)
 
 
+@router.get(
+    "/services/{service}/routes",
+    summary="Rate, errors and duration of one service, by the route",
+    responses=answers(schemas.ServiceRoutes, "The service and its routes.", 404),
+)
+async def read_service_routes(
+    context: ContextDep,
+    form: FormatDep,
+    service: NodeId,
+    asked: Annotated[PageParameters, Query()],
+) -> Response:
+    """The requests one node served in the window, the busiest route first."""
+    slot = Slot(asked.page(f"services/{service}/routes", context.clock()), asked.limit, form)
+
+    def make() -> bytes:
+        window = slot.at.window
+        rows = services.minutes_of(context.store, service, window)
+        items = services.routes_as_answered(rows, window)
+        return encode_page(_identity(service, rows), items, slot)
+
+    return await context.respond(slot, make, form)
+
+
 def _identity(service: str, rows: pl.DataFrame) -> dict[str, object]:
     chosen = red.choose(rows)
     namespace, slash, name = service.partition("/")

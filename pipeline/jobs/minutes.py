@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
+from types import MappingProxyType
 from typing import Final
 
 import numpy as np
@@ -14,6 +15,7 @@ import polars as pl
 from pipeline.analyze import lineage
 from pipeline.analyze.arrays import read_only, values
 from pipeline.analyze.minutes import derive
+from pipeline.analyze.openapi import Paths
 from pipeline.errors import StoreBusy
 from pipeline.jobs.homes import I64, U64, Homes, trace_keys
 from pipeline.store.port import Store, Unit
@@ -53,13 +55,19 @@ class _Cost:
 
 
 class MinutesJob:
-    """Keeps the derived tables equal to what the raw rows say, while it holds the store's lease."""
+    """Keeps the derived tables equal to what the raw rows say, while it holds the store's lease.
+
+    Args:
+        store: the store.
+        documents: OpenAPI documents by node id, or by the name of a service.
+    """
 
     name = "minutes"
     cadence = 0.2
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, documents: Mapping[str, Paths] = MappingProxyType({})) -> None:
         self._store = store
+        self._documents = documents
         self._term: int | None = None
         self._homes: Homes | None = None
         self._homes_moved = 0
@@ -205,7 +213,7 @@ class MinutesJob:
         units = [unit for unit, _ in group]
         spans, logs = self._rows_of(units)
         resources = self._store.ask("resources")
-        derived = derive(spans, logs, resources, units=units)
+        derived = derive(spans, logs, resources, units=units, documents=self._documents)
         self._store.replace(units, derived, cause=max(cause for _, cause in group))
         ended = time.monotonic()
         for unit in units:
