@@ -5,7 +5,7 @@ UV_VERSION := 0.13.9
 UV := $(or $(shell command -v uv 2>/dev/null),.tools/bin/uv)
 RUN := .venv/bin
 
-.PHONY: help sync check format test golden demo up secrets bench chaos clean
+.PHONY: help sync check format test golden demo up secrets bench chaos fuzz clean
 
 help:  ## List the commands
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*##\s*(.*)/  make \1\t\2/' | expand -t 16
@@ -57,6 +57,9 @@ chaos: sync  ## Kill and stop processes at random while telemetry flows, then co
 	$(RUN)/python -m tests.chaos
 	MESHWEIR_TEST_KILLS=50 $(RUN)/pytest tests/e2e/test_kill.py
 
+fuzz: sync  ## Fuzz all decoders for SECONDS=60; FORMAT=name takes one alone
+	$(RUN)/python -m tests.fuzz --seconds $(or $(SECONDS),60) --format "$(FORMAT)"
+
 clean:  ## Remove what the commands above made
-	rm -rf .venv .tools .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv .tools .mypy_cache .ruff_cache .pytest_cache .hypothesis .fuzz
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,8 +1,8 @@
 """What every request handler works with; made once per process, passed down, never global."""
 
 import asyncio
-from collections.abc import Callable, Hashable
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass, field, fields
 from datetime import datetime
 from typing import Annotated, Self, TypeVar
 
@@ -11,6 +11,7 @@ from starlette.responses import Response
 
 from api.cache import AnswerCache
 from api.encode import Format, negotiate, respond
+from collectors.scrape.standing import TargetReport
 from pipeline.bus.port import Bus
 from pipeline.model.ledger import Ledger
 from pipeline.store.port import Store
@@ -31,6 +32,7 @@ class HealthContext:
         slots: bounds how many questions the store is asked at the same time.
         version: the version of Meshweir.
         started: when the process started, UTC.
+        targets: whom the process asks for telemetry, and how each stands.
     """
 
     ledger: Ledger
@@ -41,6 +43,7 @@ class HealthContext:
     slots: asyncio.Semaphore
     version: str
     started: datetime
+    targets: Callable[[], Sequence[TargetReport]] = tuple
 
     async def off_loop(self, work: Callable[[], T]) -> T:
         """Run blocking work in a thread, no more at a time than there are slots."""
@@ -55,16 +58,24 @@ class Context(HealthContext):
     Attributes:
         store: where answers come from.
         cache: encoded answers.
+        aliases: for names that an operator configured the node ids they stand for.
     """
 
     store: Store
     cache: AnswerCache
+    aliases: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
-    def answering(cls, health: HealthContext, store: Store, cache: AnswerCache) -> Self:
+    def answering(
+        cls,
+        health: HealthContext,
+        store: Store,
+        cache: AnswerCache,
+        aliases: Mapping[str, str],
+    ) -> Self:
         """What ``health`` has, and what answers are made of."""
         told = {one.name: getattr(health, one.name) for one in fields(health)}
-        return cls(**(told | {"store": store, "cache": cache}))
+        return cls(**(told | {"store": store, "cache": cache, "aliases": aliases}))
 
     async def respond(
         self, key: Hashable, make: Callable[[], bytes], form: Format, *, lag: float = 0.0

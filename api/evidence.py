@@ -13,11 +13,14 @@ from typing import Any, Final
 import orjson
 import polars as pl
 
+from api.graph import NO_ALIASES
+from api.identities import known_aliases
 from api.problems import NotFound
 from api.times import EPOCH, Window
 from api.traces import ATTRIBUTES, as_json
-from pipeline.analyze import access_log, alias, outcome, telling
+from pipeline.analyze import alias, crossing, outcome
 from pipeline.analyze.identity import identify
+from pipeline.analyze.metric_minutes import SIGNAL
 from pipeline.model.tables import ACCESS_LOGS
 from pipeline.store.port import Store, Unit
 
@@ -31,7 +34,8 @@ SLACK: Final = timedelta(hours=1)
 PAIRING_RULE: Final = (
     "Spans are paired by trace id, span id and parent span id: the server of a client span is the "
     "service of the nearest span below it that is not its own. Access log entries are paired by "
-    "request id and address. A row whose other side was not received is named by what it called: "
+    "request id and address. A gateway's request and what was served behind it are paired by trace "
+    "id or request id. A row whose other side was not received is named by what it called: "
     "peer name, cluster, address or certificate. Tellings of one call by several reporters are "
     "kept apart and never added up."
 )
@@ -64,8 +68,8 @@ class Edge:
 
     @property
     def tellings(self) -> int:
-        """How many raw rows tell of the edge."""
-        return int(self.rows["rows"].sum())
+        """How many raw rows tell of the edge; metrics have none for each request."""
+        return int(self.rows.filter(pl.col("signal") != SIGNAL)["rows"].sum())
 
     @property
     def unpaired_ratio(self) -> float | None:
@@ -73,25 +77,31 @@ class Edge:
         return float(self.rows["unpaired"].sum()) / self.tellings if self.tellings else None
 
     def reporters(self) -> list[dict[str, object]]:
-        """Requests by reporter, by the signal that saw most."""
+        """Requests by reporter and signal, the signal that saw most first."""
         told = (
             self.rows.group_by("reporter", "signal")
-            .agg(pl.col("requests").sum())
-            .group_by("reporter")
-            .agg(pl.col("requests").max() // MILLION)
-            .sort("reporter")
+            .agg(pl.col("requests").sum() // MILLION)
+            .sort("reporter", "requests", "signal", descending=[False, True, False])
+            .group_by("reporter", maintain_order=True)
+            .agg(pl.col("requests").first(), pl.struct("signal", "requests").alias("signals"))
         )
         return told.to_dicts()
 
 
-def edge_of(store: Store, client: str, server: str, window: Window) -> Edge:
-    """The derived rows of an edge; blocks.
+def edge_of(
+    store: Store,
+    client: str,
+    server: str,
+    window: Window,
+    aliases: Mapping[str, str] = NO_ALIASES,
+) -> Edge:
+    """The derived rows of an edge; blocks. ``aliases`` are those that are configured.
 
     Raises:
         NotFound: no call of the one to the other was told of in the window.
     """
     rows = store.ask("edge_units", start=window.start, end=window.end).with_row_index("at")
-    known = alias.resolve(rows, store.ask("aliases"))
+    known = alias.resolve(rows, known_aliases(store, aliases))
     mine = known.filter((pl.col("client") == client) & (pl.col("server") == server))
     if mine.is_empty():
         raise NotFound(
@@ -141,7 +151,8 @@ ROWS: Final = pl.Schema(
 
 def _pieces(store: Store, edge: Edge) -> Iterator[pl.DataFrame]:
     units = [
-        Unit(*pair) for pair in edge.rows.select("slice", "high").unique().sort("slice").rows()
+        Unit(*pair)
+        for pair in edge.rows.select("slice", "high").drop_nulls().unique().sort("slice").rows()
     ]
     slices = store.linked(units)
     resources = store.ask("resources")
@@ -165,28 +176,50 @@ class _Reader:
     def spans(self) -> Iterator[pl.DataFrame]:
         """Spans that tell of the edge, by trace."""
         for traces in self._parts("evidence_traces"):
-            lower = traces["trace_id_low"].to_list()
-            rows = self.store.ask("evidence_spans", slices=self.slices, traces=lower)
-            rows = rows.join(traces, on=["trace_id_high", "trace_id_low"], how="semi")
-            rows = rows.with_row_index("at")
-            told = telling.from_spans(rows, self.known, keep=["at"])
-            yield self._answered(told, rows, ATTRIBUTES)
+            spans, logs = self._together(traces["trace_id_low"].to_list(), [])
+            mine = spans.join(traces, on=["trace_id_high", "trace_id_low"], how="semi")
+            yield self._answered(self._told("spans", spans, logs, mine), spans, ATTRIBUTES)
 
     def logs(self) -> Iterator[pl.DataFrame]:
         """Access log entries that tell of the edge, by request."""
         for requests in self._parts("evidence_requests"):
             nameless = requests["request_id"].null_count() > 0
-            rows = self.store.ask(
-                "evidence_logs",
-                slices=self.slices,
-                requests=requests["request_id"].drop_nulls().to_list(),
-                resources=self.resources if nameless else [],
-                start=self.edge.window.start,
-                end=self.edge.window.end + SLACK,
-            )
-            rows = rows.with_row_index("at")
-            told = access_log.from_access_logs(rows, self.known, keep=["at"])
-            yield self._answered(told, rows, LOG_ATTRIBUTES)
+            named = requests["request_id"].drop_nulls().to_list()
+            spans, logs = self._together([], named, nameless=nameless)
+            mine = logs.join(requests, on="request_id", how="semi", nulls_equal=True)
+            yield self._answered(self._told("access_logs", spans, logs, mine), logs, LOG_ATTRIBUTES)
+
+    def _together(
+        self, traces: list[int], requests: list[str], *, nameless: bool = False
+    ) -> tuple[pl.DataFrame, pl.DataFrame]:
+        """Spans and entries of traces and requests, and of those that they are one with."""
+        one = self.store.ask(
+            "group_rows",
+            low=min(self.slices, default=0),
+            high=max(self.slices, default=0),
+            traces=traces,
+            requests=requests,
+        )
+        traces = one["trace_id_low"].drop_nulls().unique(maintain_order=True).to_list()
+        logs = self.store.ask(
+            "evidence_logs",
+            slices=self.slices,
+            traces=traces,
+            requests=one["request_id"].drop_nulls().unique(maintain_order=True).to_list(),
+            resources=self.resources if nameless else [],
+            start=self.edge.window.start,
+            end=self.edge.window.end + SLACK,
+        )
+        traces += logs["trace_id_low"].drop_nulls().unique(maintain_order=True).to_list()
+        spans = self.store.ask("evidence_spans", slices=self.slices, traces=traces)
+        return spans.with_row_index("at"), logs.with_row_index("at")
+
+    def _told(
+        self, signal: str, spans: pl.DataFrame, logs: pl.DataFrame, mine: pl.DataFrame
+    ) -> pl.DataFrame:
+        """What some rows of one signal tell, knowing what the others tell."""
+        told = crossing.tellings(spans, logs, (self.known, self.identities), keep=["at"])
+        return told.filter((pl.col("signal") == signal) & pl.col("at").is_in(mine["at"].implode()))
 
     def _parts(self, question: str) -> Iterator[pl.DataFrame]:
         offset = 0

@@ -3,18 +3,24 @@
 The command line and the HTTP interface both answer from here, byte for byte the same.
 """
 
+from collections.abc import Mapping
 from datetime import datetime, timedelta
+from types import MappingProxyType
 from typing import Final, NamedTuple
 
 import polars as pl
 
 from api.encode import arrow_of, json_of
+from api.identities import known_aliases
 from api.times import MINUTE, Window, format_time
 from pipeline.analyze import consumer, graph
 from pipeline.model.topology import Graph, GroupBy
 from pipeline.store.port import Store
 
 QUANTILES: Final = ("p50", "p90", "p95", "p99")
+
+NO_ALIASES: Final[Mapping[str, str]] = MappingProxyType({})
+"""Nothing is configured."""
 
 AHEAD: Final = timedelta(minutes=10)
 """A request that began this far ahead of the clock moves no watermark: its clock is wrong."""
@@ -45,15 +51,17 @@ class GraphAnswer(NamedTuple):
         return arrow_of(self.nodes if part == "nodes" else self.edges, self.head)
 
 
-def answer(store: Store, query: GraphQuery, *, now: datetime) -> GraphAnswer:
-    """Answer ``GET /v1/graph``; blocks.
+def answer(
+    store: Store, query: GraphQuery, *, now: datetime, aliases: Mapping[str, str] = NO_ALIASES
+) -> GraphAnswer:
+    """Answer ``GET /v1/graph``; blocks. ``aliases`` are those that are configured.
 
     Raises:
         InvalidInput: ``focus`` is not a node of the graph.
         StoreBusy: the store took longer than its time limit.
     """
     window = query.window
-    built = build(store, query, now=now)
+    built = build(store, query, now=now, aliases=aliases)
     head: dict[str, object] = {
         "start": format_time(window.start),
         "end": format_time(window.end),
@@ -63,12 +71,14 @@ def answer(store: Store, query: GraphQuery, *, now: datetime) -> GraphAnswer:
     return GraphAnswer(head, nodes_as_answered(built.nodes), edges_as_answered(built.edges))
 
 
-def build(store: Store, query: GraphQuery, *, now: datetime) -> Graph:
+def build(
+    store: Store, query: GraphQuery, *, now: datetime, aliases: Mapping[str, str] = NO_ALIASES
+) -> Graph:
     """The graph as the analysis gives it."""
     start, end = query.window
     return graph.build(
         _minutes(store, query, now=now),
-        store.ask("aliases"),
+        known_aliases(store, aliases),
         start=start,
         end=end,
         group_by=query.group_by,
@@ -113,6 +123,7 @@ def nodes_as_answered(nodes: pl.DataFrame) -> pl.DataFrame:
         "requests_per_second",
         "error_ratio",
         _quantiles("latency").alias("latency_seconds"),
+        _quantiles("latency", "_resolution").alias("latency_resolution"),
     )
 
 
@@ -130,8 +141,12 @@ def edges_as_answered(edges: pl.DataFrame) -> pl.DataFrame:
         pl.struct(_quantiles("client").alias("client"), _quantiles("server").alias("server")).alias(
             "latency_seconds"
         ),
+        pl.struct(
+            _quantiles(side, "_resolution").alias(side) for side in ("client", "server")
+        ).alias("latency_resolution"),
         "mtls_ratio",
         "reporter",
+        "signal",
         "reporters",
         "agreement",
         "coverage",
@@ -143,5 +158,5 @@ def errors_as_answered() -> pl.Expr:
     return pl.struct("client_error", "server_error", "connection")
 
 
-def _quantiles(prefix: str) -> pl.Expr:
-    return pl.struct(pl.col(f"{prefix}_{name}").alias(name) for name in QUANTILES)
+def _quantiles(prefix: str, suffix: str = "") -> pl.Expr:
+    return pl.struct(pl.col(f"{prefix}_{name}{suffix}").alias(name) for name in QUANTILES)

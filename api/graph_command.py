@@ -71,7 +71,9 @@ def from_data(settings: Settings, asked: Asked) -> bytes:
         query = graph.GraphQuery(
             asked.window(graph.extent(store)), asked.group_by, asked.focus, asked.depth
         )
-        return graph.answer(store, query, now=asked.now).json()
+        return graph.answer(
+            store, query, now=asked.now, aliases=settings.identity.configured()
+        ).json()
 
 
 def from_url(url: str, token: str | None, asked: Asked) -> bytes:

@@ -15,6 +15,13 @@ LINES: Final = {
     "api": "API {}",
     "otlp_grpc": "OTLP/gRPC {}",
     "otlp_http": "OTLP/HTTP http://{}",
+    "zipkin": "Zipkin http://{}",
+    "apigee_syslog": "Syslog of Apigee {}",
+    "tail": "Files {}",
+    "firehose": "Amazon Data Firehose http://{}/firehose",
+    "kong_http_log": "Kong's http-log http://{}/kong",
+    "apigee_http": "Apigee http://{}/apigee",
+    "scrape": "scraping for {}",
 }
 """What is printed of a listener, by its name."""
 

@@ -13,9 +13,11 @@ from api.pseudonyms import with_key
 from api.readiness import Readiness
 from api.settings import Settings
 from api.stores import opened_store
+from api.targets import Targets
 from api.telemetry import Telemetry
 from api.version import program_version
 from collectors.runner import Collectors
+from collectors.settings import CollectorSettings
 from pipeline.bus.embedded import EmbeddedBus
 from pipeline.bus.port import Bus
 from pipeline.errors import Transient
@@ -28,6 +30,7 @@ from pipeline.store.port import Store
 log = logging.getLogger(__name__)
 
 BUS_DIRECTORY: Final = "bus"
+TAIL_DIRECTORY: Final = "tail"
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,12 +167,23 @@ async def repeating(jobs: Sequence[Job]) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def collecting(
-    settings: Settings, bus: Bus, ledger: Ledger
+    settings: Settings, bus: Bus, ledger: Ledger, targets: Targets
 ) -> AsyncIterator[Mapping[str, str]]:
-    """Run the receivers; yields each one's name and address, and drains them at the end."""
-    collectors = Collectors(settings.collectors, bus, ledger)
+    """Run the receivers; yields each one's name and address, and drains them at the end.
+
+    Whom they ask for telemetry ``targets`` tells from then on.
+    """
+    collectors = Collectors(_with_places(settings), bus, ledger)
+    targets.follow(collectors.targets)
     await collectors.start()
     try:
         yield collectors.addresses
     finally:
         await collectors.stop()
+
+
+def _with_places(settings: Settings) -> CollectorSettings:
+    """The settings of the collectors; what they keep is in the data directory unless told."""
+    collectors = settings.collectors
+    kept = {"directory": collectors.tail.directory or settings.data / TAIL_DIRECTORY}
+    return collectors.model_copy(update={"tail": collectors.tail.model_copy(update=kept)})

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
 
@@ -29,6 +29,7 @@ from api.running import announced
 from api.serving import Front, served
 from api.settings import Settings
 from api.stores import opened_store
+from api.targets import Targets
 from api.version import program_version
 from api.watched import WatchedJob
 from collectors.listen import bind, split_address
@@ -55,6 +56,7 @@ class Opened:
         ledger: where telemetry is counted.
         store: where telemetry is kept; None where the role needs none, and before it is open.
         bus: where it waits; likewise.
+        targets: whom it asks for telemetry.
     """
 
     role: Role
@@ -63,6 +65,7 @@ class Opened:
     ledger: Ledger
     store: Store | None = None
     bus: Bus | None = None
+    targets: Targets = field(default_factory=Targets)
 
 
 @asynccontextmanager
@@ -122,7 +125,8 @@ async def _collecting(parts: Opened) -> AsyncIterator[Mapping[str, str]]:
     if not parts.role.receives or parts.bus is None:
         yield {}
         return
-    async with collecting(parts.settings, parts.bus, parts.ledger) as addresses:
+    receiving = collecting(parts.settings, parts.bus, parts.ledger, parts.targets)
+    async with receiving as addresses:
         yield addresses
 
 
@@ -160,7 +164,9 @@ def make_context(parts: Opened) -> HealthContext:
         slots=asyncio.Semaphore(api.concurrent_questions),
         version=program_version(),
         started=now,
+        targets=parts.targets,
     )
     if not parts.role.answers or parts.store is None:
         return health
-    return Context.answering(health, parts.store, AnswerCache(api.cache_bytes))
+    aliases = parts.settings.identity.configured()
+    return Context.answering(health, parts.store, AnswerCache(api.cache_bytes), aliases)

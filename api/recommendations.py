@@ -1,5 +1,6 @@
 """Advice, with its evidence and its document for every control plane."""
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Final
@@ -7,6 +8,8 @@ from typing import Final
 import orjson
 import polars as pl
 
+from api.graph import NO_ALIASES
+from api.identities import known_aliases
 from api.times import Window
 from pipeline.analyze import alias
 from pipeline.model.policy import Recommendation
@@ -40,10 +43,10 @@ RECOMMENDATIONS: Final = pl.Schema(
 """Columns of the list of recommendations."""
 
 
-def advised(store: Store, window: Window) -> pl.DataFrame:
+def advised(store: Store, window: Window, aliases: Mapping[str, str] = NO_ALIASES) -> pl.DataFrame:
     """What could be set better, judged by a window of history; blocks."""
     minutes = store.ask("edge_minutes", start=window.start, end=window.end)
-    known = alias.resolve(minutes, store.ask("aliases"))
+    known = alias.resolve(minutes, known_aliases(store, aliases))
     advice = recommend(known, start=window.start, end=window.end)
     return pl.DataFrame([_row(one) for one in advice], schema=RECOMMENDATIONS, orient="row")
 

@@ -58,6 +58,7 @@ class Role:
             "kafka",
             *(["ingest", "analysis", *HIDDEN] if self.works else []),
             *(["store"] if self.stores else []),
+            *(["identity"] if self.answers else []),
         )
 
     def carries(self, settings: Settings) -> bool:
@@ -74,6 +75,8 @@ class Role:
                 "to meshweir process; without Kafka run everything in one process: meshweir up",
             )
         settings.api.bearer_token()
+        if self.answers:
+            settings.identity.configured()
 
 
 UP: Final = Role(

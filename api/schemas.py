@@ -41,12 +41,21 @@ class Problem(Answer):
 
 
 class Quantiles(Answer):
-    """Latency in seconds; at most 1.1 % off. Null where unknown."""
+    """Latency in seconds; how far off it may be is its resolution. Null where unknown."""
 
     p50: Seconds | None = Field(examples=[0.012])
     p90: Seconds | None = Field(examples=[0.03])
     p95: Seconds | None = Field(examples=[0.05])
     p99: Seconds | None = Field(examples=[0.2])
+
+
+class Resolution(Answer):
+    """How far off each latency may be, as a share of it; null where it is only a lower bound."""
+
+    p50: Ratio | None = Field(examples=[0.011])
+    p90: Ratio | None = Field(examples=[0.011])
+    p95: Ratio | None = Field(examples=[0.011])
+    p99: Ratio | None = Field(examples=[0.43])
 
 
 class Node(Answer):
@@ -61,6 +70,7 @@ class Node(Answer):
     requests_per_second: Annotated[float, Field(ge=0)] | None = Field(examples=[0.33])
     error_ratio: Ratio | None = Field(examples=[0.01])
     latency_seconds: Quantiles
+    latency_resolution: Resolution
 
 
 class Errors(Answer):
@@ -78,11 +88,31 @@ class EdgeLatency(Answer):
     server: Quantiles
 
 
+class EdgeResolution(Answer):
+    """How far off the latencies of an edge may be, as its two sides saw them."""
+
+    client: Resolution
+    server: Resolution
+
+
+Signal = Literal["spans", "access_logs", "metrics"]
+
+
+class SignalTelling(Answer):
+    """How many requests one reporter told of by one signal."""
+
+    signal: Signal
+    requests: Count = Field(examples=[1200])
+
+
 class Telling(Answer):
     """How many requests one reporter told of."""
 
     reporter: Reporter
     requests: Count = Field(examples=[1200])
+    signals: list[SignalTelling] = Field(
+        description="By what it told of them; never added up. The first gives the count."
+    )
 
 
 class Edge(Answer):
@@ -97,8 +127,10 @@ class Edge(Answer):
     error_ratio: Ratio | None = Field(examples=[0.01])
     errors: Errors
     latency_seconds: EdgeLatency
+    latency_resolution: EdgeResolution
     mtls_ratio: Ratio | None = Field(description="Share under mutual TLS.", examples=[1.0])
     reporter: Reporter = Field(description="Who gives the counts.")
+    signal: Signal = Field(description="By what it told of them.")
     reporters: list[Telling] = Field(description="All who told of the edge; never added up.")
     agreement: Ratio | None = Field(
         description="Fewest over most requests among the reporters; null with one reporter.",
@@ -130,59 +162,6 @@ class Page(Answer):
     """One page of a list."""
 
     next: str | None = Field(description="Cursor of the next page; null on the last.")
-
-
-class Services(Page, WindowAnswer):
-    """The services and gateways of a window."""
-
-    items: list[Node]
-
-
-class ServiceMinute(Answer):
-    """One minute of one service: rate, errors, duration."""
-
-    time: Time = Field(description="Start of the minute.")
-    requests: Count = Field(examples=[60])
-    requests_per_second: Annotated[float, Field(ge=0)] = Field(examples=[1.0])
-    error_ratio: Ratio | None = Field(examples=[0.01])
-    errors: Errors
-    latency_seconds: Quantiles
-
-
-class ServiceRoute(Answer):
-    """One route of one service: rate, errors, duration."""
-
-    route: str | None = Field(
-        description="Method and route template, or the RPC method; null where none is known.",
-        examples=["GET /users/{id}"],
-    )
-    requests: Count = Field(examples=[60])
-    requests_per_second: Annotated[float, Field(ge=0)] = Field(examples=[1.0])
-    error_ratio: Ratio | None = Field(examples=[0.01])
-    errors: Errors
-    latency_seconds: Quantiles
-
-
-class OneService(Page, WindowAnswer):
-    """A service."""
-
-    id: str = Field(examples=["shop/cart"])
-    kind: NodeKind
-    namespace: str | None = Field(examples=["shop"])
-    name: str = Field(examples=["cart"])
-    reporter: Reporter | None = Field(description="Who gives the counts of the whole window.")
-
-
-class Service(OneService):
-    """A service and its series of minutes; a minute nobody told of is absent."""
-
-    items: list[ServiceMinute]
-
-
-class ServiceRoutes(OneService):
-    """A service and its routes, the busiest first."""
-
-    items: list[ServiceRoute]
 
 
 class Row(Answer):
@@ -373,3 +352,52 @@ class Quarantine(Page):
     """What was set aside."""
 
     items: list[QuarantineEntry]
+
+
+class ScrapeTarget(Answer):
+    """One target of the scraper."""
+
+    job: str = Field(examples=["kong"])
+    instance: str | None = Field(
+        description="Null of a target that is left alone.", examples=["kong-1:8100"]
+    )
+    url: str = Field(description="Without its query.", examples=["http://kong-1:8100/metrics"])
+    up: bool | None = Field(description="Whether the last scrape succeeded; null before the first.")
+    error: str | None = Field(
+        description="Why it did not, or why the target is left alone.",
+        examples=["the server answered with status 503"],
+    )
+    last_scrape: Time | None = Field(description="When it was begun.")
+    last_scrape_duration_seconds: float | None
+    samples: Count | None = Field(description="How many it brought.", examples=[1857])
+    interval_seconds: float | None = Field(examples=[15.0])
+
+
+class ScrapeTargets(Page):
+    """What is scraped, and how each target stands."""
+
+    items: list[ScrapeTarget]
+
+
+class Stood(Answer):
+    """One of several nodes that an alias stood for."""
+
+    node: str = Field(examples=["shop/cart"])
+    seen: Count = Field(description="How many tellings said so.", examples=[120])
+
+
+class Conflict(Answer):
+    """A name or address that stood for more than one node."""
+
+    client: str | None = Field(description="Node id of who uses the alias; null when anybody does.")
+    alias: str = Field(examples=["10.0.0.7:8080"])
+    node: str = Field(description="The node that is taken for it.", examples=["shop/cart"])
+    seen: Count = Field(description="How many tellings know the alias.", examples=[130])
+    share: Ratio = Field(description="Share of these that say `node`.", examples=[0.92])
+    nodes: list[Stood]
+
+
+class Conflicts(Page, WindowAnswer):
+    """Names that do not name one node."""
+
+    items: list[Conflict]

@@ -1,11 +1,12 @@
 """Services: the list of a window, and one service's series of minutes and its routes."""
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Final
 
 import polars as pl
 
-from api.graph import GraphQuery, answer as graph_answer, errors_as_answered
+from api.graph import NO_ALIASES, GraphQuery, answer as graph_answer, errors_as_answered
 from api.problems import NotFound
 from api.times import Window
 from pipeline.analyze import red, routes
@@ -14,9 +15,11 @@ from pipeline.store.port import Store
 REAL: Final = ("service", "gateway")
 
 
-def listed(store: Store, window: Window, *, now: datetime) -> pl.DataFrame:
+def listed(
+    store: Store, window: Window, *, now: datetime, aliases: Mapping[str, str] = NO_ALIASES
+) -> pl.DataFrame:
     """Services and gateways of a window, by id; blocks."""
-    nodes = graph_answer(store, GraphQuery(window), now=now).nodes
+    nodes = graph_answer(store, GraphQuery(window), now=now, aliases=aliases).nodes
     return nodes.filter(pl.col("kind").is_in(REAL))
 
 

@@ -3,8 +3,9 @@
 Every setting is declared once, as a field of a frozen model beside the thing it configures. Its key
 is the path of its field joined by ``_`` (``api.address`` is ``api_address``); the flag
 ``--api-address`` and the environment variable ``MESHWEIR_API_ADDRESS`` follow from the key. In the
-file, keys may be written flat (``api_address: ...``) or nested (``api: {address: ...}``). The one
-setting for which a whole section stands has the section's key: ``kafka`` is where Kafka answers.
+file, keys may be written flat (``api_address: ...``) or nested (``api: {address: ...}``). Settings
+for which a whole section stands have its key: ``kafka`` is where Kafka answers, ``tail`` which
+files are followed.
 """
 
 import difflib
@@ -27,6 +28,7 @@ from pydantic import (
 )
 from pydantic.fields import FieldInfo
 
+from api.aliases import IdentitySettings
 from api.listen import ListenAddress, is_loopback
 from collectors.settings import CollectorSettings
 from pipeline.bus.settings import EmbeddedBusSettings, KafkaSettings
@@ -40,7 +42,7 @@ PREFIX: Final = "MESHWEIR_"
 UNPREFIXED: Final = frozenset({"collectors"})
 """Sections whose keys stand without the section's name: ``otlp_grpc_address``."""
 
-SHORT: Final = MappingProxyType({"kafka_bootstrap_servers": "kafka"})
+SHORT: Final = MappingProxyType({"kafka_bootstrap_servers": "kafka", "tail_paths": "tail"})
 """Keys that are shorter than their path."""
 
 
@@ -117,6 +119,7 @@ class Settings(BaseModel):
     ingest: IngestSettings = IngestSettings()
     analysis: AnalysisSettings = AnalysisSettings()
     store: StoreSettings = StoreSettings()
+    identity: IdentitySettings = IdentitySettings()
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
 
+import polars as pl
+
 from pipeline.analyze.openapi import Paths
 from pipeline.errors import Transient
 from pipeline.jobs.minutes import MinutesJob
@@ -53,5 +55,6 @@ def _last_number(store: Store) -> int:
 
 def _stale(store: Store, mark: int) -> bool:
     """Whether something is stale for a cause up to a number."""
-    unnoticed, causes = store.unnoticed(), store.dirty()["cause"]
+    unnoticed = store.unnoticed()
+    causes = pl.concat([store.dirty()["cause"], store.stale_minutes()["cause"]])
     return any(number <= mark for number in unnoticed) or bool((causes <= mark).any())

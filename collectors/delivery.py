@@ -8,14 +8,23 @@ parts that were stored are stored twice, as they are after any answer that was l
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
+from collectors.channel import Channel, Part
 from collectors.otlp_cut import smaller
 from pipeline.bus.port import Bus
 from pipeline.decode.door import Admission, MaskedKeys, admit
 from pipeline.errors import MessageTooLarge, Transient
-from pipeline.model.topics import RECORDS_HEADER, REJECTED_HEADER
+from pipeline.model.topics import (
+    FORMAT_HEADER,
+    ORIGIN_HEADER,
+    RECEIVED_AT_HEADER,
+    RECORDS_HEADER,
+    REJECTED_HEADER,
+    SOURCE_HEADER,
+)
 
 PATIENCE_SECONDS: Final = 5.0
 """How long a part is tried again, when other parts of its body are stored already."""
@@ -30,12 +39,14 @@ class PartlyStored(Transient):
     """The bus failed in the middle of a body that was cut.
 
     Attributes:
-        accepted: records in the parts that are durable.
+        accepted: by channel the records in the parts that are durable.
     """
 
     reason = "partly stored"
 
-    def __init__(self, error: Transient, *, stored: int, parts: int, accepted: int) -> None:
+    def __init__(
+        self, error: Transient, *, stored: int, parts: int, accepted: Mapping[Channel, int]
+    ) -> None:
         super().__init__(
             f"{error}; {stored} of the {parts} parts of this body are stored, and will be stored"
             " twice when it is sent again",
@@ -84,25 +95,22 @@ class Delivery:
 
     Args:
         bus: where they go.
-        topic: the topic they go on.
-        parts: at least one.
-        headers: of every part, besides how many records it has.
+        parts: of one channel or several.
+        received_at: when the body came in, Unix nanoseconds.
         patience: seconds for which a part is tried again, once another is stored.
     """
 
     def __init__(
         self,
         bus: Bus,
-        topic: str,
-        parts: Sequence[Admission],
-        headers: Mapping[str, str],
+        parts: Sequence[Part],
         *,
+        received_at: int,
         patience: float = PATIENCE_SECONDS,
     ) -> None:
         self._bus = bus
-        self._topic = topic
         self._parts = parts
-        self._headers = headers
+        self._received_at = received_at
         self._patience = patience
         self._stored = 0
 
@@ -122,16 +130,20 @@ class Delivery:
             await self._publish(part)
             self._stored += 1
 
-    async def _publish(self, part: Admission) -> None:
+    async def _publish(self, part: Part) -> None:
         headers = {
-            **self._headers,
-            RECORDS_HEADER: str(part.records + part.rejected),
-            REJECTED_HEADER: str(part.rejected),
+            FORMAT_HEADER: part.channel.format,
+            SOURCE_HEADER: part.channel.source,
+            RECEIVED_AT_HEADER: str(self._received_at),
+            RECORDS_HEADER: str(part.records),
+            REJECTED_HEADER: str(part.records - part.accepted),
         }
+        if part.channel.origin and len(self._parts) == 1:
+            headers[ORIGIN_HEADER] = part.channel.origin
         began = time.monotonic()
         while True:
             try:
-                await self._bus.publish(self._topic, part.body, headers)
+                await self._bus.publish(part.channel.topic, part.admission.body, headers)
             except Transient as error:
                 if not self._stored:
                     raise
@@ -142,5 +154,7 @@ class Delivery:
                 return
 
     def _partly(self, error: Transient) -> PartlyStored:
-        accepted = sum(part.records for part in self._parts[: self._stored])
+        accepted: Counter[Channel] = Counter()
+        for part in self._parts[: self._stored]:
+            accepted[part.channel] += part.accepted
         return PartlyStored(error, stored=self._stored, parts=len(self._parts), accepted=accepted)

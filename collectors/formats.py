@@ -3,6 +3,7 @@
 Nothing here reads files; it looks at values and bytes that others have read.
 """
 
+import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
@@ -17,10 +18,13 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from pipeline.decode.line_door import format_of_lines, line_format
 from pipeline.errors import InvalidInput
 from pipeline.model.topics import (
+    EXPOSITION_FORMATS,
     LINE_FORMATS,
+    OPENMETRICS_TEXT_FORMAT,
     OTLP_LOGS_FORMAT as LOGS,
     OTLP_METRICS_FORMAT as METRICS,
     OTLP_TRACES_FORMAT as TRACES,
+    PROMETHEUS_TEXT_FORMAT,
 )
 
 AUTO: Final = "auto"
@@ -31,7 +35,9 @@ ZIPKIN_JSON: Final = "zipkin_json"
 OTLP_FORMATS: Final = (TRACES, METRICS, LOGS)
 """Formats that are OTLP, one for each signal."""
 
-FORMATS: Final = (AUTO, OTLP, *OTLP_FORMATS, JAEGER_JSON, ZIPKIN_JSON, *LINE_FORMATS)
+FORMATS: Final = (
+    AUTO, OTLP, *OTLP_FORMATS, JAEGER_JSON, ZIPKIN_JSON, *LINE_FORMATS, *EXPOSITION_FORMATS,
+)  # fmt: skip
 """What ``--format`` takes: ``auto`` finds out, ``otlp`` finds out which signal."""
 
 _ALSO: Final = {
@@ -40,6 +46,8 @@ _ALSO: Final = {
     "otlp_json": OTLP,
     "otlp_proto": OTLP,
     "otlp_protobuf": OTLP,
+    "prometheus": PROMETHEUS_TEXT_FORMAT,
+    "openmetrics": OPENMETRICS_TEXT_FORMAT,
 }
 _OTLP_KEYS: Final = {
     "resourceSpans": TRACES,
@@ -52,6 +60,10 @@ _OTLP_KEYS: Final = {
 }
 _HEAD_LINES: Final = 64
 """How many lines at the head of a file are looked at to tell its format."""
+_METRIC_TYPE: Final = re.compile(rb"# TYPE \S+ [a-z]+\s*$|# meshweir scrape \{")
+_SAMPLE: Final = re.compile(
+    rb'[a-zA-Z_:][a-zA-Z0-9_:]*(?:\{[^{}]*="[^{}]*\})?[ \t]+[-+]?(?:\d[\d.eE+-]*|Inf|NaN)(?:\s|$)'
+)
 _SMALL_CONTROLS: Final = bytes(set(range(32)) - set(b"\t\n\r\x1e"))
 
 
@@ -88,6 +100,28 @@ def of_lines(head: bytes, told: str = AUTO) -> str | None:
         in_lines = not known_as.json or any(map(known_as.fits, lines))
         return told if in_lines else None
     return format_of_lines(lines) if told == AUTO and not may_be_protobuf(head) else None
+
+
+def is_exposition(head: bytes, told: str = AUTO) -> bool:
+    """Whether a file is scraped text: the user says so, or a line says of which type a metric is.
+
+    Text without such a line is taken for it when every line of its head is a sample.
+    """
+    if told != AUTO:
+        return told in EXPOSITION_FORMATS
+    lines = [line for line in head.split(b"\n", _HEAD_LINES)[:_HEAD_LINES] if line.strip()]
+    if _has_controls(head[:4096]):
+        return False
+    samples = [line for line in lines if not line.startswith(b"#")]
+    typed = any(_METRIC_TYPE.match(line) for line in lines)
+    return typed or _all(_SAMPLE.match(line) is not None for line in samples)
+
+
+def of_exposition(text: bytes, told: str = AUTO) -> str:
+    """Which of the two formats a scraped text is in; only OpenMetrics says that it ends."""
+    if told in EXPOSITION_FORMATS:
+        return told
+    return OPENMETRICS_TEXT_FORMAT if text.rstrip().endswith(b"# EOF") else PROMETHEUS_TEXT_FORMAT
 
 
 def _has_controls(data: bytes) -> bool:

@@ -1,7 +1,5 @@
 """How OTLP/HTTP spells its answers: codes, bodies and headers, as its specification wants them."""
 
-import math
-from dataclasses import dataclass
 from typing import Final
 
 from google.protobuf import json_format
@@ -11,57 +9,29 @@ from google.rpc import code_pb2 as code
 from google.rpc.error_details_pb2 import BadRequest, RetryInfo
 from google.rpc.status_pb2 import Status
 
+from collectors.http_request import (
+    TEXT,
+    Answer,
+    Headers,
+    HttpRefusal,
+    answer,
+    headers_of,
+    status_of,
+)
 from collectors.intake import Receipt
-from collectors.room import NoRoom
 from collectors.signals import SIGNALS, Signal, partial_success
 from pipeline.errors import (
-    BusFull,
     DecodeError,
     InvalidInput,
     MeshweirError,
     MessageTooLarge,
-    Permanent,
     Transient,
 )
 
+__all__ = ["JSON", "PROTOBUF", "TEXT", "answer_to", "refusal", "where_to_post"]
+
 PROTOBUF: Final = "application/x-protobuf"
 JSON: Final = "application/json"
-TEXT: Final = "text/plain; charset=utf-8"
-
-Headers = list[tuple[bytes, bytes]]
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """One HTTP answer, ready to send."""
-
-    status: int
-    headers: Headers
-    body: bytes
-
-
-class SenderGone(Permanent):
-    """The sender closed the connection; nobody is left to answer."""
-
-    reason = "sender went away"
-
-
-class HttpRefusal(Permanent):
-    """A request that HTTP itself has a status for.
-
-    Attributes:
-        status: the HTTP status.
-        headers: further headers.
-        reason: why, in words that can be counted.
-    """
-
-    def __init__(
-        self, status: int, message: str, *headers: tuple[bytes, bytes], reason: str = "refused"
-    ) -> None:
-        super().__init__(message)
-        self.reason = reason
-        self.status = status
-        self.headers = headers
 
 
 def answer_to(signal: Signal, receipt: Receipt, content_type: str) -> Answer:
@@ -75,18 +45,13 @@ def answer_to(signal: Signal, receipt: Receipt, content_type: str) -> Answer:
 
 def refusal(error: MeshweirError, content_type: str) -> Answer:
     """The answer to a request that is refused: a ``google.rpc.Status`` in its content type."""
-    status, grpc_code = _codes(error)
-    headers: Headers = []
-    message = Status(code=grpc_code, message=str(error))
+    message = Status(code=_grpc_code(error), message=str(error))
     if isinstance(error, Transient):
-        headers.append((b"retry-after", b"%d" % max(1, math.ceil(error.retry_after))))
         message.details.add().Pack(RetryInfo(retry_delay=_duration(error.retry_after)))
     if isinstance(error, DecodeError):
         violation = BadRequest.FieldViolation(field="body", description=str(error))
         message.details.add().Pack(BadRequest(field_violations=[violation]))
-    if isinstance(error, HttpRefusal):
-        headers.extend(error.headers)
-    return _answer(status, message, content_type, headers)
+    return _answer(status_of(error), message, content_type, headers_of(error))
 
 
 def where_to_post(path: str) -> HttpRefusal:
@@ -95,18 +60,11 @@ def where_to_post(path: str) -> HttpRefusal:
     return HttpRefusal(404, f"{path}: nothing is taken here; POST OTLP to {paths}")
 
 
-def _codes(error: MeshweirError) -> tuple[int, int]:
-    if isinstance(error, HttpRefusal):
-        return error.status, code.INVALID_ARGUMENT
-    if isinstance(error, MessageTooLarge):
-        return 413, code.INVALID_ARGUMENT
-    if isinstance(error, (BusFull, NoRoom)):
-        return 429, code.UNAVAILABLE
+def _grpc_code(error: MeshweirError) -> int:
     if isinstance(error, Transient):
-        return 503, code.UNAVAILABLE
-    if isinstance(error, (DecodeError, InvalidInput)):
-        return 400, code.INVALID_ARGUMENT
-    return 500, code.INTERNAL
+        return int(code.UNAVAILABLE)
+    told = (HttpRefusal, MessageTooLarge, DecodeError, InvalidInput)
+    return int(code.INVALID_ARGUMENT if isinstance(error, told) else code.INTERNAL)
 
 
 def _duration(seconds: float) -> Duration:
@@ -124,11 +82,7 @@ def _answer(
         body = json_format.MessageToJson(message, indent=None).encode()
     else:
         body = f"{getattr(message, 'message', '')}\n".encode()
-    common = [
-        (b"content-type", content_type.encode()),
-        (b"content-length", b"%d" % len(body)),
-    ]
-    return Answer(status, common + (headers or []), body)
+    return answer(status, body, content_type, headers)
 
 
 _SUCCESS: Final = {

@@ -26,6 +26,8 @@ async def inflate(body: bytes, encoding: str, *, limit: int, claim: Claim) -> by
         NoRoom: the claim cannot grow any more.
     """
     if encoding == "identity" or not body:
+        if len(body) > limit:
+            raise MessageTooLarge(size=len(body), limit=limit, what="body")
         return body
     pieces: list[bytes] = []
     size = 0

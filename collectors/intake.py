@@ -6,11 +6,12 @@ of ``pipeline/errors.py`` says what went wrong; each receiver spells that in its
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Final, TypeVar
 
+from collectors.channel import Channel, Parcel, Part
 from collectors.delivery import PATIENCE_SECONDS, Delivery, PartlyStored, parts_of
 from collectors.redaction import redaction
 from collectors.room import Claim, Room
@@ -25,46 +26,24 @@ from pipeline.errors import (
     MessageTooLarge,
     Transient,
 )
-from pipeline.model.ledger import Flow, Ledger, Outcome
-from pipeline.model.topics import (
-    FORMAT_HEADER,
-    FORMAT_SIGNAL,
-    RECEIVED_AT_HEADER,
-    SOURCE_HEADER,
-)
+from pipeline.model.ledger import Ledger, Outcome
+from pipeline.model.topics import ORIGIN_HEADER
+
+__all__ = ["Body", "Bring", "Channel", "Intake", "Parcel", "Receipt", "reason_of"]
 
 T = TypeVar("T")
-
-_OFF_LOOP_BYTES: Final = 2 * 1024 * 1024
-"""Bodies of this size and more are checked in a thread, so that others do not wait for them."""
 
 Body = Callable[[Claim], Awaitable[bytes]]
 """Brings the body: reads, inflates, converts; grows the claim by what it holds in memory."""
 
 
-@dataclass(frozen=True, slots=True)
-class Channel:
-    """One way in: where its records come from, what they are, where they go.
+Bring = Callable[[Claim], Awaitable[Sequence[Parcel]]]
+"""Brings a body that holds several things; at most one parcel for each channel."""
 
-    Attributes:
-        source: name of the receiver.
-        format: name of the format of the bodies.
-        topic: bus topic.
-        patience: seconds to wait for a full bus, where the sender cannot be told to come back.
-        lost: what becomes of records that are not taken: rejected, or dropped where the sender
-            does not hear of it.
-    """
+_LOOK_BACK_BYTES: Final = 4 * 1024 * 1024
 
-    source: str
-    format: str
-    topic: str
-    patience: float = 0.0
-    lost: Outcome = Outcome.REJECTED
-
-    @property
-    def flow(self) -> Flow:
-        """Under which name its records are counted."""
-        return Flow(self.source, FORMAT_SIGNAL[self.format])
+_UNREAD: Final = Admission(b"", 0, 1)
+"""What is known of a body that could not be read: nobody knows how many records it had."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,8 +51,9 @@ class Receipt:
     """What became of one body.
 
     Attributes:
-        accepted: records that are durable now.
-        rejected: records refused for a reason of their own, while the others were accepted.
+        accepted: good records that are durable now.
+        rejected: records refused for a reason of their own, while the others were accepted; of a
+            channel that keeps them they are durable, too, and will be quarantined.
         reason: why; of the first such record.
         error: why the body was not accepted, or None. Nothing of it was, unless that is
             ``PartlyStored``.
@@ -120,93 +100,159 @@ class Intake:
         could not be read or checked counts as one record, since nobody knows how many it had. A
         channel with patience waits for room and for the bus, and asks for the body again.
         """
-        receipt = await self._take(channel, body)
+
+        async def bring(claim: Claim) -> Sequence[Parcel]:
+            return (Parcel(channel, await body(claim)),)
+
+        return await self.take_parcels(channel, bring)
+
+    async def take_parcels(self, channel: Channel, bring: Bring) -> Receipt:
+        """The same of a body that holds several things: all of them are checked, then published.
+
+        Args:
+            channel: whose patience counts, and as what a body is counted that cannot be read.
+            bring: brings the body.
+        """
+        receipt = await self._take(channel, bring)
         if receipt.accepted:
             # here nothing of the body is held any more, neither its bytes nor its room
             await self._bus.ease()
         return receipt
+
+    def dropped(self, channel: Channel, records: int, reason: str) -> None:
+        """Count records that go nowhere: nothing to say, or a scrape that was skipped."""
+        self._ledger.count(channel.flow, Outcome.RECEIVED, records)
+        self._ledger.count(channel.flow, Outcome.DROPPED, records, reason=reason)
+
+    async def has(self, origin: str, *, since_ns: int, until_ns: int) -> bool:
+        """Whether the bus keeps a message of that origin, stored in that time.
+
+        Raises:
+            Transient: the bus does not answer.
+        """
+        for partition, run in (await self._bus.span(since_ns, until_ns)).items():
+            at = run.first
+            while at < run.until:
+                messages = await self._bus.fetch(
+                    partition, at, run.until, max_bytes=_LOOK_BACK_BYTES
+                )
+                if any(message.headers.get(ORIGIN_HEADER) == origin for message in messages):
+                    return True
+                if not messages:
+                    break
+                at = messages[-1].offset + 1
+        return False
 
     async def warm_up(self, *formats: str) -> None:
         """Have the check compiled before the first sender waits for it."""
         for format_name in formats:
             await asyncio.to_thread(admit, format_name, b"", self._masked)
 
-    async def _take(self, channel: Channel, body: Body) -> Receipt:
-        records, size = 1, 0
+    async def _take(self, channel: Channel, bring: Bring) -> Receipt:
+        seen = [_Seen(channel)]
         give_up = time.monotonic() + channel.patience
         while True:
             try:
                 with self.room.claim() as claim:
-                    value = await body(claim)
-                    size = len(value)
-                    whole = await self._off_loop(
-                        size, partial(admit, channel.format, value, self._masked)
-                    )
-                    records = whole.records + whole.rejected
-                    if whole.records:
-                        await self._deliver(channel, whole, claim)
+                    parcels = await bring(claim)
+                    seen = [_Seen(parcel.channel, len(parcel.body)) for parcel in parcels]
+                    for number, parcel in enumerate(parcels):
+                        seen[number] = await self._checked(parcel)
+                    await self._deliver(seen, claim)
             except PartlyStored as error:
                 # from the beginning it would only be stored twice, and the part was tried again
-                return self._refused(channel, records, size, error)
+                return self._refused(seen, error)
             except Transient as error:
                 if time.monotonic() + error.retry_after >= give_up:
-                    return self._refused(channel, records, size, error)
+                    return self._refused(seen, error)
                 await asyncio.sleep(error.retry_after)
             except MeshweirError as error:
-                return self._refused(channel, records, size, error)
+                return self._refused(seen, error)
             else:
-                return self._taken(channel, whole, size)
+                return self._taken(seen)
 
-    async def _off_loop(self, size: int, work: Callable[[], T]) -> T:
-        return work() if size < _OFF_LOOP_BYTES else await asyncio.to_thread(work)
+    async def _checked(self, parcel: Parcel) -> "_Seen":
+        check = partial(admit, parcel.channel.format, parcel.body, self._masked)
+        whole = await _worked(parcel.channel, len(parcel.body), check)
+        return _Seen(parcel.channel, len(parcel.body), whole)
 
-    async def _deliver(self, channel: Channel, whole: Admission, claim: Claim) -> None:
-        size, limit = len(whole.body), self._bus.max_message_bytes
-        if size > limit:
-            claim.grow(size)  # the parts, beside the whole
-        parts = await self._off_loop(size, partial(parts_of, channel.format, whole, limit=limit))
-        headers = {
-            FORMAT_HEADER: channel.format,
-            SOURCE_HEADER: channel.source,
-            RECEIVED_AT_HEADER: str(self._clock()),
-        }
-        patience = max(channel.patience, PATIENCE_SECONDS)
-        delivery = Delivery(self._bus, channel.topic, parts, headers, patience=patience)
+    async def _deliver(self, seen: Sequence["_Seen"], claim: Claim) -> None:
+        parts = [part for one in seen if one.goes_on for part in await self._parts(one, claim)]
+        if not parts:
+            return
+        patience = max(PATIENCE_SECONDS, *(part.channel.patience for part in parts))
+        delivery = Delivery(self._bus, parts, received_at=self._clock(), patience=patience)
         publishing = asyncio.ensure_future(delivery.run())
         try:
             await asyncio.shield(publishing)
         except asyncio.CancelledError:
             # the sender went away; the bus has the message all the same, so it must be counted
             delivery.hurry()
-            publishing.add_done_callback(partial(self._count_alone, channel, whole))
+            publishing.add_done_callback(partial(self._count_alone, seen))
             raise
 
-    def _count_alone(
-        self, channel: Channel, whole: Admission, publishing: asyncio.Future[None]
-    ) -> None:
+    async def _parts(self, one: "_Seen", claim: Claim) -> list[Part]:
+        size, limit = len(one.whole.body), self._bus.max_message_bytes
+        if size > limit:
+            claim.grow(size)  # the parts, beside the whole
+        cut = partial(parts_of, one.channel.format, one.whole, limit=limit)
+        return [Part(one.channel, admission) for admission in await _worked(one.channel, size, cut)]
+
+    def _count_alone(self, seen: Sequence["_Seen"], publishing: asyncio.Future[None]) -> None:
         error = None if publishing.cancelled() else publishing.exception()
-        size = len(whole.body)
         if isinstance(error, MeshweirError):
-            self._refused(channel, whole.records + whole.rejected, size, error)
+            self._refused(seen, error)
         else:
-            self._taken(channel, whole, size)
+            self._taken(seen)
 
-    def _taken(self, channel: Channel, admission: Admission, size: int) -> Receipt:
-        count, flow = self._ledger.count, channel.flow
-        self._ledger.count_bytes(flow, size)
-        count(flow, Outcome.RECEIVED, admission.records + admission.rejected)
-        count(flow, Outcome.ACCEPTED, admission.records)
-        count(flow, channel.lost, admission.rejected, reason=admission.reason)
-        return Receipt(admission.records, admission.rejected, admission.reason)
+    def _taken(self, seen: Sequence["_Seen"]) -> Receipt:
+        count = self._ledger.count
+        for one in seen:
+            flow, admission = one.channel.flow, one.whole
+            self._ledger.count_bytes(flow, one.size)
+            count(flow, Outcome.RECEIVED, one.part.records)
+            count(flow, Outcome.ACCEPTED, one.part.accepted)
+            lost = one.part.records - one.part.accepted
+            count(flow, one.channel.lost, lost, reason=admission.reason)
+        return Receipt(
+            sum(one.whole.records for one in seen),
+            sum(one.whole.rejected for one in seen),
+            next((one.whole.reason for one in seen if one.whole.rejected), ""),
+        )
 
-    def _refused(self, channel: Channel, records: int, size: int, error: MeshweirError) -> Receipt:
-        count, flow = self._ledger.count, channel.flow
-        accepted = error.accepted if isinstance(error, PartlyStored) else 0
-        self._ledger.count_bytes(flow, size)
-        count(flow, Outcome.RECEIVED, records)
-        count(flow, Outcome.ACCEPTED, accepted)
-        count(flow, channel.lost, records - accepted, reason=reason_of(error))
+    def _refused(self, seen: Sequence["_Seen"], error: MeshweirError) -> Receipt:
+        count = self._ledger.count
+        stored = error.accepted if isinstance(error, PartlyStored) else {}
+        for one in seen:
+            flow, accepted = one.channel.flow, stored.get(one.channel, 0)
+            self._ledger.count_bytes(flow, one.size)
+            count(flow, Outcome.RECEIVED, one.part.records)
+            count(flow, Outcome.ACCEPTED, accepted)
+            count(flow, one.channel.lost, one.part.records - accepted, reason=reason_of(error))
         return Receipt(error=error)
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """What is known of a parcel by now: its size once it was read, the rest once it was checked."""
+
+    channel: Channel
+    size: int = 0
+    whole: Admission = _UNREAD
+
+    @property
+    def part(self) -> Part:
+        """The parcel as one message."""
+        return Part(self.channel, self.whole)
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether anything of it belongs on the bus."""
+        return self.part.accepted > 0
+
+
+async def _worked(channel: Channel, size: int, work: Callable[[], T]) -> T:
+    return work() if size < channel.off_loop_bytes else await asyncio.to_thread(work)
 
 
 def reason_of(error: MeshweirError) -> str:

@@ -13,6 +13,8 @@ from typing import BinaryIO, Final
 
 import orjson
 
+from pipeline.decode.deep_json import TOO_DEEP, written
+
 CHUNK: Final = 1 << 20
 DOCUMENT_LIMIT: Final = 32 << 20
 """The largest document, or element of a document's large array, that is taken, in bytes."""
@@ -29,7 +31,8 @@ _KEY_AT_END: Final = re.compile(rb'"([A-Za-z_]{1,32})"[ \t\r\n]*:[ \t\r\n]*$')
 _NEXT_DOCUMENT: Final = re.compile(rb"\n(?=[\[{])")
 _BETWEEN: Final = b" \t\r\n,\xef\xbb\xbf\x1e"  # a byte order mark, and the separator of RFC 7464
 _BETWEEN_RUN: Final = re.compile(b"[" + _BETWEEN + b"]*")
-_MAX_DEPTH: Final = 1000  # orjson refuses 1,024
+_MAX_DEPTH: Final = 1000  # orjson reads no 1,024, and writes no 255
+_TOO_DEEP: Final = "nested too deeply"
 _CLOSERS: Final = {ord("]"): ord("["), ord("}"): ord("{")}
 
 
@@ -125,9 +128,12 @@ def _lines(source: _Buffered, limit: int) -> Iterator[Cut]:
 def _parsed(document: bytes, line: int, *, wrap: bytes = b"") -> Cut:
     wrapped = b'{"' + wrap + b'":[' + document + b"]}" if wrap else document
     try:
-        return Cut(line, wrapped, orjson.loads(wrapped))
+        value = orjson.loads(wrapped)
     except orjson.JSONDecodeError:
         return Cut(line, document, reason="not JSON")
+    if written(value) == TOO_DEEP:
+        return Cut(line, document, reason=_TOO_DEEP)
+    return Cut(line, wrapped, value)
 
 
 class _Broken(Exception):
@@ -239,7 +245,7 @@ class _Cutter:
 
     def _push(self, stack: bytearray, bracket: int) -> None:
         if len(stack) == _MAX_DEPTH:
-            raise _Broken("nested too deeply")
+            raise _Broken(_TOO_DEEP)
         stack.append(bracket)
         self._at += 1
 

@@ -16,19 +16,32 @@ _ADDRESS: Final = re.compile(r"(\[[0-9a-fA-F:.%\w]+\]|[^\[\]:\s/]+):(\d{1,5})", 
 
 
 class Guard:
-    """Who may send: anybody on loopback, or whoever carries the token."""
+    """Who may send: anybody on loopback, or whoever carries the token.
 
-    def __init__(self, token: SecretStr | None) -> None:
-        self._expected = None if token is None else f"Bearer {token.get_secret_value()}".encode()
+    Args:
+        token: the secret; None lets everybody in.
+        scheme: what stands before it in the header that carries it.
+        setting: the variable that sets it, for people.
+    """
+
+    def __init__(
+        self,
+        token: SecretStr | None,
+        *,
+        scheme: str = "Bearer ",
+        setting: str = "MESHWEIR_INTAKE_TOKEN",
+    ) -> None:
+        self._expected = None if token is None else f"{scheme}{token.get_secret_value()}".encode()
+        self._setting = setting
 
     @property
     def is_open(self) -> bool:
         """True when no token is asked for."""
         return self._expected is None
 
-    def admits(self, authorization: bytes) -> bool:
-        """Whether a value of the header ``authorization`` lets its sender in."""
-        return self._expected is None or hmac.compare_digest(authorization, self._expected)
+    def admits(self, carried: bytes) -> bool:
+        """Whether the value of the header that carries the token lets its sender in."""
+        return self._expected is None or hmac.compare_digest(carried, self._expected)
 
     def check_address(self, address: str, *, field: str) -> tuple[str, int]:
         """Host and port of an address that is safe to listen on.
@@ -37,12 +50,12 @@ class Guard:
             InvalidInput: it is no address, or other machines can reach it and no token is set.
         """
         host, port = split_address(address, field=field)
-        if self.is_open and not _is_loopback(host):
+        if self.is_open and not is_loopback(host):
             raise InvalidInput(
                 field,
                 found=address,
                 allowed="a loopback address such as 127.0.0.1, or any address once senders must "
-                "carry a token: set MESHWEIR_INTAKE_TOKEN",
+                f"carry a token: set {self._setting}",
             )
         return host, port
 
@@ -90,7 +103,8 @@ def join_address(host: str, port: int) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Whether only this machine reaches that host."""
     if host == "localhost":
         return True
     try:

@@ -8,13 +8,20 @@ too large by itself is cut the same way, scope by scope and record by record.
 from collections.abc import Iterator
 from typing import BinaryIO, Final
 
+from collectors import json_cut
+from collectors.line_cut import line_parts
 from collectors.wire_cut import Level, cut
 from pipeline.errors import DecodeError, MessageTooLarge
 from pipeline.model.topics import (
     ENVOY_ALS_FORMAT,
+    LINE_FORMATS,
     OTLP_LOGS_FORMAT as LOGS,
     OTLP_METRICS_FORMAT as METRICS,
     OTLP_TRACES_FORMAT as TRACES,
+    REMOTE_WRITE_2_FORMAT,
+    REMOTE_WRITE_FORMAT,
+    ZIPKIN_JSON_FORMAT,
+    ZIPKIN_PROTO_FORMAT,
 )
 
 GROUP: Final = 0x0A
@@ -31,11 +38,15 @@ LEVELS: Final[dict[str, tuple[Level, ...]]] = {
     LOGS: (_GROUPS, _SCOPES, _RECORDS),
     METRICS: (_GROUPS, _SCOPES, _RECORDS, _DATA, _POINTS),
     ENVOY_ALS_FORMAT: (Level(frozenset({2, 3})), Level(frozenset({1}))),
+    ZIPKIN_PROTO_FORMAT: (Level(frozenset({1})),),
+    REMOTE_WRITE_FORMAT: (Level(frozenset({1})),),
+    REMOTE_WRITE_2_FORMAT: (Level(frozenset({5})),),
 }
 """On which fields the records of each format lie.
 
 Of Envoy's access logs these are ``http_logs`` and ``tcp_logs``, each with ``log_entry``; the
-identifier stands beside them.
+identifier stands beside them. Of remote write they are the series; the types of metrics and the
+symbols stand beside them.
 """
 
 _MAX_VARINT: Final = 10
@@ -82,9 +93,15 @@ def smaller(format_name: str, request: bytes, *, size: int) -> Iterator[bytes]:
 
     Resource groups stay whole where they can, then scopes, then records; a record is what the
     answer to a sender counts, so a metric is cut between its data points. A metric with data of two
-    kinds, which no sender may write, stays whole. Bytes of other formats are given as they are.
+    kinds, which no sender may write, stays whole. Lines are cut between lines. Bytes of other
+    formats are given as they are.
 
     Raises:
-        DecodeError: what had to be walked is not protobuf.
+        DecodeError: what had to be walked is not protobuf, or not JSON.
     """
-    yield from cut(request, LEVELS.get(format_name, ()), size=size)
+    if format_name in LINE_FORMATS:
+        yield from line_parts(request, size=size)
+    elif format_name == ZIPKIN_JSON_FORMAT:
+        yield from json_cut.cut(request, size=size)
+    else:
+        yield from cut(request, LEVELS.get(format_name, ()), size=size)

@@ -1,6 +1,9 @@
 """The Receiver port: what takes telemetry from outside and puts it on the bus."""
 
-from typing import Protocol
+from collections.abc import Iterable
+from typing import Protocol, runtime_checkable
+
+from collectors.scrape.standing import TargetReport
 
 
 class Receiver(Protocol):
@@ -22,3 +25,11 @@ class Receiver(Protocol):
 
     async def stop(self) -> None:
         """Drain and close. Idempotent."""
+
+
+@runtime_checkable
+class Asks(Protocol):
+    """What a receiver can, besides, that asks others for telemetry instead of waiting for it."""
+
+    def report(self) -> Iterable[TargetReport]:
+        """Whom it asks, and how each stands."""

@@ -1,8 +1,8 @@
 """Turns the bytes of a recording into pieces that can go on the bus, and faults that cannot.
 
 A piece is OTLP protobuf that passed the check at the door, JSON of a foreign format that at least
-one span could be read from, or lines of which at least one is a record. This module reads a stream
-and opens nothing.
+one span could be read from, lines of which at least one is a record, or a scraped text. This module
+reads a stream and opens nothing.
 """
 
 import io
@@ -19,9 +19,11 @@ from collectors.otlp_dialects import standard
 from collectors.pieces import MESSAGE_BYTES, Fault, Piece
 from pipeline.decode import jaeger_json, otlp_json, zipkin_json
 from pipeline.decode.door import MaskedKeys, admit
+from pipeline.decode.exposition_door import admit_exposition
 from pipeline.decode.otlp_json import REQUESTS
 from pipeline.decode.via_otlp import flat
 from pipeline.errors import DecodeError, MessageTooLarge
+from pipeline.model.scrape import SCRAPE_PREFIX, Scrape
 from pipeline.model.topics import LINE_FORMATS
 
 GROUP_LIMIT: Final = 64 << 20
@@ -42,11 +44,15 @@ class Recording:
         stream: the bytes, decompressed.
         format: a name out of ``formats.FORMATS``.
         masked: what is hidden.
+        at_ms: the time of samples that carry none, Unix milliseconds.
     """
 
-    def __init__(self, stream: BinaryIO, *, format: str, masked: MaskedKeys) -> None:
+    def __init__(
+        self, stream: BinaryIO, *, format: str, masked: MaskedKeys, at_ms: int = 0
+    ) -> None:
         self._stream = stream
         self._format = format
+        self._at_ms = at_ms
         self._masked = masked
 
     def read(self) -> Iterator[Piece | Fault]:
@@ -57,7 +63,9 @@ class Recording:
         head = self._stream.read(json_documents.CHUNK)
         rest = cast("BinaryIO", _Joined(head, self._stream))
         lines = formats.of_lines(head, self._format)
-        if lines is not None:
+        if formats.is_exposition(head, self._format):
+            yield from self._exposition(rest)
+        elif lines is not None:
             yield from LineReader(lines, self._masked).read(rest)
         elif formats.looks_like_text(head) or not formats.may_be_protobuf(head):
             yield from self._json(rest)
@@ -65,6 +73,27 @@ class Recording:
             yield from self._bare(rest)
         else:
             yield from self._framed(rest)
+
+    def _exposition(self, stream: BinaryIO) -> Iterator[Piece | Fault]:
+        """One message: types stand before their samples, so that a text cannot be cut anywhere."""
+        text = stream.read(GROUP_LIMIT + 1)
+        if len(text) > GROUP_LIMIT:
+            raise MessageTooLarge(size=len(text), limit=GROUP_LIMIT, what="scraped text")
+        name = formats.of_exposition(text, self._format)
+        scraped = text.startswith(SCRAPE_PREFIX)
+        head = b"" if scraped else Scrape(self._at_ms, None, up=True).line()
+        end = b"" if text.endswith(b"\n") else b"\n"
+        try:
+            admitted = admit_exposition(name, head + text + end, self._masked)
+        except DecodeError as error:
+            yield Fault("line 1", error.reason, format=name)
+            return
+        on_bus = admitted.records > 0
+        for told in admitted.refused:
+            line = text.count(b"\n", 0, max((told.offset or 0) - len(head), 0)) + 1
+            yield Fault(f"line {line}", told.reason, told.records, name, on_bus=on_bus)
+        if on_bus:
+            yield Piece(name, admitted.body, admitted.records, admitted.rejected)
 
     def _json(self, stream: BinaryIO) -> Iterator[Piece | Fault]:
         waiting = _Waiting(self._masked)

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 
 from collectors.intake import Intake
 from collectors.listen import Guard
-from collectors.receiver import Receiver
+from collectors.receiver import Asks, Receiver
 from collectors.registry import RECEIVERS
+from collectors.scrape.standing import TargetReport
 from collectors.settings import CollectorSettings
 from pipeline.bus.port import Bus
 from pipeline.model.ledger import Ledger
@@ -37,6 +38,11 @@ class Collectors:
     def addresses(self) -> Mapping[str, str]:
         """Where each receiver listens, by its name; real ports once started."""
         return {name: receiver.address for name, receiver in self._receivers.items()}
+
+    def targets(self) -> list[TargetReport]:
+        """Whom receivers ask for telemetry, and how each stands."""
+        asking = [one for one in self._receivers.values() if isinstance(one, Asks)]
+        return [target for receiver in asking for target in receiver.report()]
 
     async def start(self) -> None:
         """Start all receivers; when one cannot, those before it are stopped again.

@@ -11,11 +11,11 @@ from typing import Final
 import numpy as np
 import polars as pl
 
-from pipeline.analyze import lineage, pair
+from pipeline.analyze import pair
 from pipeline.analyze.arrays import read_only
 from pipeline.analyze.histogram import quantiles
 from pipeline.decode.__main__ import main as compile_decoders
-from pipeline.jobs.homes import Homes, trace_keys
+from pipeline.jobs.homes import NOTHING, Homes, Pairs, trace_keys
 
 _SPAN: Final = {
     "trace_id_high": pl.UInt64,
@@ -38,13 +38,13 @@ def compile_analysis() -> None:
     """Take one span through pairing, homes and quantiles."""
     pair.pair(pl.DataFrame({name: [0] for name in _SPAN}, schema=_SPAN))
     one = read_only(np.ones(1, np.uint64))
-    lineage.homes(one, one, read_only(np.ones(1, np.int64)))
     homes = Homes(generation=1)
     for number in (1, 2, 3, 4):
         homes.place(
             read_only(trace_keys(one, read_only(one * np.uint64(number)))),
             number,
-            lambda wanted, _low, _high: (wanted[:0], wanted[:0]),
+            lambda _wanted, _low, _high: NOTHING,
+            Pairs(np.zeros(1, np.int64), np.zeros(1, np.int64)),
         )
     histogram = pl.DataFrame(
         {"key": [0], "buckets": [[1]], "counts": [[1]]},

@@ -3,11 +3,15 @@
 import re
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import orjson
 import pytest
 import yaml
 
+from collectors.receive.apigee_http import APIGEE_HTTP
+from collectors.receive.kong_http_log import KONG_HTTP_LOG
+from collectors.signals import TRACES
 from pipeline.decode.apigee import LINES as APIGEE, decode as decode_apigee
 from pipeline.decode.aws_apigateway import LINES as AWS, decode as decode_aws
 from tests.pipeline.decode.gateway_rows import one
@@ -95,6 +99,20 @@ def test_the_message_template_of_apigee(envelope):
 def test_the_declaration_of_kong():
     declared = yaml.safe_load(block("kong", "yaml"))
     plugins = {plugin["name"]: plugin["config"] for plugin in declared["plugins"]}
-    assert plugins["file-log"]["path"].startswith("/")
+    assert urlsplit(plugins["http-log"]["http_endpoint"]).path == KONG_HTTP_LOG.path
+    assert plugins["http-log"]["headers"].keys() == {"authorization"}
     assert plugins["correlation-id"]["header_name"] == "x-request-id"
-    assert set(plugins) == {"file-log", "correlation-id", "opentelemetry"}
+    assert urlsplit(plugins["opentelemetry"]["traces_endpoint"]).path == TRACES.path
+    assert set(plugins) == {"http-log", "correlation-id", "opentelemetry"}
+
+
+def test_the_script_of_apigee():
+    script = block("apigee", "javascript")
+    names = orjson.loads(re.search(r"names = (\[.*?\]);", script, re.DOTALL)[1])
+    line = orjson.dumps({name: str(VALUES.get(name, "200")) for name in names})
+    row = one(decode_apigee([line]))
+    assert (row["duration_ns"], row["upstream_duration_ns"]) == (100_000_000, 80_000_000)
+    assert (row["request_id"], row["stream_id"]) == ("x-1", "m-1")
+    assert (row["route_name"], row["upstream_cluster"]) == ("/orders/{id}", "orders.shop.svc")
+    assert {"trace_id_low", "consumer", "http_request_method"} <= row.keys()
+    assert urlsplit(re.search(r"https://[^\"]+", script)[0]).path == APIGEE_HTTP.path

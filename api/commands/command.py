@@ -23,6 +23,7 @@ SECTIONS: Final = {
     "kafka": "Kafka, instead of the embedded bus",
     "ingest": "ingest",
     "store": "store",
+    "identity": "identity",
 }
 """Every section of settings, and its title in ``--help``."""
 

@@ -26,7 +26,7 @@ def _add(parser: Parser) -> None:
     parser.add_argument(
         "--format", default="table", choices=FORMATS, help="json is the body of GET /v1/graph"
     )
-    add_settings(parser, ["", "store", "api_token_file"])
+    add_settings(parser, ["", "store", "identity", "api_token_file"])
 
 
 def _prepare(asked: argparse.Namespace, settings: Settings) -> Prepared:

@@ -20,12 +20,16 @@ from api.demo.kafka import Kafka, running_kafka
 from api.demo.mesh import MESH, Ends, Truth, truth
 from api.demo.meshweir import Meshweir, running_meshweir, seen
 from api.demo.running import DemoFailed, RunningMesh, envoy_program, running_mesh
+from api.demo.scraping import INTERVAL_SECONDS
 from api.demo.view import edges_table, verdict
 
 SETTLE_SECONDS: Final = 30.0
 """How long the last telemetry may take to show on the graph; proxies flush within a second."""
 
 SETTLE_STEP_SECONDS: Final = 0.3
+
+SCRAPE_SECONDS: Final = 30.0
+"""How long the first scrape of the proxies may take."""
 
 FLUSH_SECONDS: Final = 3.0
 """How long the proxies are left to tell of their last requests, where nobody can be asked whether
@@ -102,7 +106,19 @@ async def running_demo(
                 MESH, telemetry=meshweir.telemetry, directory=directory, limit=limit, pace=pace
             )
         )
+        await _first_scrape(meshweir)
         yield Demo(mesh, meshweir, bus)
+
+
+async def _first_scrape(meshweir: Meshweir) -> None:
+    """Wait until every proxy was scraped once: counters tell what happens from then on."""
+    for _ in range(round(SCRAPE_SECONDS / SETTLE_STEP_SECONDS)):
+        if await meshweir.scrapes():
+            # each proxy has its own moment in the interval
+            await asyncio.sleep(INTERVAL_SECONDS)
+            return
+        await asyncio.sleep(SETTLE_STEP_SECONDS)
+    raise DemoFailed(f"the proxies were not scraped within {SCRAPE_SECONDS:.0f} s")
 
 
 async def run_demo(

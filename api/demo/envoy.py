@@ -2,9 +2,9 @@
 
 Everything is static and on loopback. A sidecar has an inbound listener that demands a certificate
 of the mesh, and an outbound listener to which its application sends all its calls; the gateway has
-one listener in plain text. All of them tell of each request thrice: as spans (OTLP), as access-log
-entries (ALS) and in metrics (OTLP), all to one gRPC address. Field names are those of Envoy's API,
-version 3.
+one listener in plain text. All of them tell of each request thrice: as spans (OTLP) and as
+access-log entries (ALS), both to one gRPC address, and in metrics, which are scraped where
+``stats`` listens. Field names are those of Envoy's API, version 3.
 """
 
 from dataclasses import dataclass
@@ -13,12 +13,19 @@ from typing import Final
 
 from api.demo.certificates import Identity
 from api.demo.mesh import CONSUMER_HEADER, GATEWAY_VERSION, Mesh, Service, Version
-from api.demo.teller import TELEMETRY_CLUSTER, TYPE, JsonObject, Teller
+from api.demo.teller import (
+    TELEMETRY_CLUSTER,
+    TYPE,
+    JsonObject,
+    Teller,
+    plain_connection_manager,
+)
 
 LOOPBACK: Final = "127.0.0.1"
-STATS_FLUSH: Final = "5s"
-"""How often metrics are sent."""
+STATS_PATH: Final = "/stats/prometheus"
+"""Where an Envoy exposes its metrics; the rest of its admin interface is not reachable."""
 
+_ADMIN_CLUSTER: Final = "admin"
 _HTTP_OPTIONS: Final = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 _STATS: Final = (
     r"^cluster\.[^.]+\.(upstream_rq_(total|completed|time|retry|retry_success|[1-5]xx)|upstream_cx_(total|connect_fail))$",
@@ -49,6 +56,7 @@ class Sidecar:
         inbound: where other proxies call it, with mutual TLS.
         outbound: where its application sends its own calls.
         application: where the application answers.
+        stats: where the proxy's metrics are scraped.
         admin: path of the proxy's admin socket.
         identity: its certificate.
     """
@@ -58,6 +66,7 @@ class Sidecar:
     inbound: Address
     outbound: Address
     application: Address
+    stats: Address
     admin: Path
     identity: Identity
 
@@ -69,9 +78,10 @@ class Sidecar:
 
 @dataclass(frozen=True, slots=True)
 class Gateway:
-    """The gateway: where consumers call it, its admin socket and its certificate."""
+    """The gateway: where consumers call it, where it is scraped, its admin socket, its identity."""
 
     listener: Address
+    stats: Address
     admin: Path
     identity: Identity
 
@@ -104,7 +114,7 @@ class Bootstrap:
             listeners.append(self._outbound(place, teller, callees))
         return self._bootstrap(
             teller,
-            place.admin,
+            place,
             listeners,
             [_cluster("inbound", place.application), *self._upstreams(place.identity, callees)],
         )
@@ -119,9 +129,7 @@ class Bootstrap:
         manager["use_remote_address"] = True
         manager["tracing"]["spawn_upstream_span"] = True
         listener = _listener("gateway", place.listener, manager, direction="OUTBOUND")
-        return self._bootstrap(
-            teller, place.admin, [listener], self._upstreams(place.identity, (entry,))
-        )
+        return self._bootstrap(teller, place, [listener], self._upstreams(place.identity, (entry,)))
 
     def _inbound(self, place: Sidecar, teller: Teller) -> JsonObject:
         routes = [{"match": {"prefix": "/"}, "route": {"cluster": "inbound"}}]
@@ -168,19 +176,22 @@ class Bootstrap:
     def _bootstrap(
         self,
         teller: Teller,
-        admin: Path,
+        place: Sidecar | Gateway,
         listeners: list[JsonObject],
         clusters: list[JsonObject],
     ) -> JsonObject:
         return {
             "node": teller.node,
             # a socket file in a directory of the owner's: no port, and nobody else can stop a proxy
-            "admin": {"address": {"pipe": {"path": str(admin), "mode": 0o600}}},
+            "admin": {"address": {"pipe": {"path": str(place.admin), "mode": 0o600}}},
             "static_resources": {
-                "listeners": listeners,
-                "clusters": [*clusters, _cluster(TELEMETRY_CLUSTER, self.telemetry, http2=True)],
+                "listeners": [*listeners, _stats_listener(place.stats)],
+                "clusters": [
+                    *clusters,
+                    _cluster(TELEMETRY_CLUSTER, self.telemetry, http2=True),
+                    _cluster(_ADMIN_CLUSTER, place.admin),
+                ],
             },
-            "stats_flush_interval": STATS_FLUSH,
             "stats_config": {
                 "stats_matcher": {
                     "inclusion_list": {
@@ -188,7 +199,6 @@ class Bootstrap:
                     }
                 }
             },
-            "stats_sinks": [teller.stats_sink()],
             "layered_runtime": {
                 "layers": [
                     {
@@ -263,9 +273,12 @@ def _listener(
     }
 
 
-def _cluster(name: str, address: Address, *, http2: bool = False) -> JsonObject:
+def _cluster(name: str, address: Address | Path, *, http2: bool = False) -> JsonObject:
     protocol = "http2_protocol_options" if http2 else "http_protocol_options"
-    endpoint = {"endpoint": {"address": _socket_address(address)}}
+    place = (
+        {"pipe": {"path": str(address)}} if isinstance(address, Path) else _socket_address(address)
+    )
+    endpoint = {"endpoint": {"address": place}}
     return {
         "name": name,
         "type": "STATIC",
@@ -278,6 +291,15 @@ def _cluster(name: str, address: Address, *, http2: bool = False) -> JsonObject:
             }
         },
     }
+
+
+def _stats_listener(address: Address) -> JsonObject:
+    """What lets others read metrics, and nothing else of the admin interface, as Istio has it."""
+    routes = [{"match": {"path": STATS_PATH}, "route": {"cluster": _ADMIN_CLUSTER}}]
+    hosts = [{"name": "stats", "domains": ["*"], "routes": routes}]
+    return _listener(
+        "stats", address, plain_connection_manager("stats", hosts), direction="INBOUND"
+    )
 
 
 def _tls_context(identity: Identity, peer: JsonObject) -> JsonObject:

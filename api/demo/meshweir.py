@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import re
 import sys
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -18,12 +19,18 @@ from api.demo.mesh import Ends, Truth
 from api.demo.network import free_address
 from api.demo.processes import Child, spawn
 from api.demo.running import DemoFailed
+from api.demo.scraping import write_configuration
 
 START_SECONDS: Final = 90.0
 """How long Meshweir may take until it is ready; the first start compiles the decoders."""
 
 ANSWER_SECONDS: Final = 30.0
 """How long an answer may take; the machine may be busy with the mesh."""
+
+_SCRAPED: Final = re.compile(
+    r'^meshweir_ingest_records_total\{[^}]*source="scrape"[^}]*outcome="accepted"', re.MULTILINE
+)
+"""Of the metrics of a process that scrapes: records were accepted."""
 
 _DROPPED: Final = ("MESHWEIR_", "OTEL_")
 
@@ -53,26 +60,30 @@ class Program:
         return ("-m", "api", self.command, "--api-address", str(self.api), *self.arguments)
 
 
-def together(data: Path, *, api: Address, telemetry: Address) -> tuple[Program, ...]:
-    """Everything in one process."""
-    return (Program("up", api, ("--data", str(data), *_receivers(telemetry))),)
+def together(data: Path, *, api: Address, telemetry: Address, scrape: Path) -> tuple[Program, ...]:
+    """Everything in one process; ``scrape`` configures what it scrapes."""
+    return (Program("up", api, ("--data", str(data), *_receivers(telemetry, scrape))),)
 
 
-def apart(data: Path, kafka: Kafka, *, api: Address, telemetry: Address) -> tuple[Program, ...]:
+def apart(
+    data: Path, kafka: Kafka, *, api: Address, telemetry: Address, scrape: Path
+) -> tuple[Program, ...]:
     """Receivers, worker and API as processes of their own; the first one that stops comes last."""
     stored = ("--data", str(data))
+    receivers = _receivers(telemetry, scrape)
     health = Address(0, api.host)
     return (
         Program("serve", api, (*stored, *kafka.arguments)),
         Program("process", free_address(health), (*stored, *kafka.arguments)),
-        Program("collect", free_address(health), (*kafka.arguments, *_receivers(telemetry))),
+        Program("collect", free_address(health), (*kafka.arguments, *receivers)),
     )
 
 
-def _receivers(telemetry: Address) -> tuple[str, ...]:
+def _receivers(telemetry: Address, scrape: Path) -> tuple[str, ...]:
     return (
         *("--otlp-grpc-address", str(telemetry)),
         *("--otlp-http-address", f"{telemetry.host}:0"),
+        *("--scrape-config-file", str(scrape)),
     )
 
 
@@ -115,6 +126,14 @@ class Meshweir:
                     f"Meshweir ended ({process.name}); its log says: {process.last_words()}"
                 )
 
+    async def scrapes(self) -> bool:
+        """Whether it has what a first scrape of the mesh told."""
+        for url in self.processes:
+            answer = await self._client.get(f"{url}/metrics")
+            if _SCRAPED.search(answer.text):
+                return True
+        return False
+
     async def unready(self) -> list[str]:
         """Why it does not take telemetry or answer questions yet, process by process."""
         told = [await self._unready(url, process) for url, process in self.processes.items()]
@@ -143,7 +162,7 @@ async def running_meshweir(
 
     Args:
         data: where it keeps what it stores.
-        directory: for its logs.
+        directory: for its logs, and for what it is to scrape.
         api: where its API shall listen; another port is taken when this one is in use.
         telemetry: where it shall take OTLP/gRPC; likewise.
         kafka: what lies between receivers and worker, each in a process of its own; None runs
@@ -153,10 +172,11 @@ async def running_meshweir(
         DemoFailed: it did not become ready.
     """
     api, telemetry = free_address(api), free_address(telemetry)
+    scrape = write_configuration(directory)
     if kafka is None:
-        programs = together(data, api=api, telemetry=telemetry)
+        programs = together(data, api=api, telemetry=telemetry, scrape=scrape)
     else:
-        programs = apart(data, kafka, api=api, telemetry=telemetry)
+        programs = apart(data, kafka, api=api, telemetry=telemetry, scrape=scrape)
     since = datetime.now(UTC)
     async with AsyncExitStack() as stack:
         client = await stack.enter_async_context(

@@ -18,8 +18,10 @@ from api.demo.load import Load
 from api.demo.mesh import Mesh
 from api.demo.network import Ports
 from api.demo.processes import Child, find_program, spawn
+from api.demo.scraping import write_targets
 from api.demo.services import Services
 from api.demo.teller import JsonObject
+from api.demo.tracing import tracing
 from pipeline.errors import Permanent
 
 START_SECONDS: Final = 30.0
@@ -82,11 +84,13 @@ def lay_out(mesh: Mesh, *, telemetry: Address, directory: Path, ports: Ports) ->
                 inbound=ports.reserve(),
                 outbound=ports.reserve(),
                 application=application,
+                stats=ports.reserve(),
                 admin=directory / f"{name}.sock",
                 identity=authority.issue(name, mesh.spiffe(service.name)),
             )
         )
     gateway = Gateway(
+        ports.reserve(),
         ports.reserve(),
         directory / f"{mesh.gateway}.sock",
         authority.issue(mesh.gateway, mesh.spiffe(mesh.gateway)),
@@ -133,8 +137,10 @@ async def running_mesh(
     async with AsyncExitStack() as stack:
         ports = stack.enter_context(Ports())
         layout = lay_out(mesh, telemetry=telemetry, directory=directory, ports=ports)
+        write_targets(directory, mesh, layout.sidecars, layout.gateway)
         client = await stack.enter_async_context(_client())
-        services = Services(mesh, layout.sidecars, client)
+        tracers = await stack.enter_async_context(tracing(mesh, layout.sidecars, telemetry))
+        services = Services(mesh, layout.sidecars, client, tracers)
         await stack.enter_async_context(_serve(services, layout.sockets))
         envoys = await stack.enter_async_context(_envoys(program, layout, directory))
         load = Load(mesh, layout.gateway.listener, client, limit=limit, pace=pace)

@@ -2,7 +2,7 @@
 
 Each answers an endpoint by making the declared calls through its own sidecar, then works for its
 latency, then answers 200, or 503 when it is a request that it fails or when one of its calls did.
-They know nothing of telemetry; they pass headers on, as applications in a mesh must.
+They pass headers on, as applications in a mesh must, and trace what they serve and call.
 """
 
 import asyncio
@@ -15,15 +15,14 @@ import httpx
 
 from api.demo.envoy import Sidecar, authority
 from api.demo.mesh import CONSUMER_HEADER, NUMBER_HEADER, Call, Mesh, Service
+from api.demo.tracing import Tracing, answered
 
 PASSED_ON: Final = (
-    b"traceparent",
-    b"tracestate",
     b"x-request-id",
     CONSUMER_HEADER.encode(),
     NUMBER_HEADER.encode(),
 )
-"""Headers that a service copies from its request to its calls."""
+"""Headers that a service copies from its request to its calls; tracing adds its own."""
 
 ATTEMPT_HEADER: Final = b"x-envoy-attempt-count"
 
@@ -40,12 +39,14 @@ class Services:
         mesh: the declaration.
         sidecars: all instances.
         calls: sends the calls.
+        tracing: tells of what is served and called.
         served: requests answered, attempts counted, by (service, version).
     """
 
     mesh: Mesh
     sidecars: tuple[Sidecar, ...]
     calls: httpx.AsyncClient
+    tracing: Tracing
     served: Counter[tuple[str, str]] = field(default_factory=Counter)
     _ports: dict[int, Sidecar] = field(init=False)
 
@@ -60,11 +61,18 @@ class Services:
         while (await receive()).get("more_body"):
             pass
         place = self._ports[scope["server"][1]]
-        status = await self._answer(place, scope["path"], dict(scope["headers"]))
+        status = await self._serve(place, scope)
         body = f"{place.workload} {scope['path']} {status}\n".encode()
         headers = [(b"content-type", b"text/plain"), (b"content-length", b"%d" % len(body))]
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": body})
+
+    async def _serve(self, place: Sidecar, scope: Scope) -> int:
+        headers = dict(scope["headers"])
+        with self.tracing.serving(place, scope["method"], scope["path"], headers) as span:
+            status = await self._answer(place, scope["path"], headers)
+            answered(span, status, serves=True)
+        return status
 
     async def _answer(self, place: Sidecar, path: str, headers: Mapping[bytes, bytes]) -> int:
         try:
@@ -83,13 +91,16 @@ class Services:
         callee = self.mesh.service(call.service)
         headers = {**passed, b"host": authority(self.mesh, callee).encode()}
         method = callee.endpoint(call.path).method
-        try:
-            answer = await self.calls.request(
-                method, f"http://{place.outbound}{call.path}", headers=headers
-            )
-        except httpx.TransportError:
-            return 502
-        return answer.status_code
+        with self.tracing.calling(place, call, method, headers) as span:
+            try:
+                answer = await self.calls.request(
+                    method, f"http://{place.outbound}{call.path}", headers=headers
+                )
+                status = answer.status_code
+            except httpx.TransportError:
+                status = 502
+            answered(span, status, serves=False)
+        return status
 
 
 def _fails(service: Service, headers: Mapping[bytes, bytes]) -> bool:

@@ -1,6 +1,6 @@
 """What a proxy of the demo says of itself, and how it tells of its requests.
 
-Spans, metrics and access logs carry the same identity: service, namespace, version, workload. Field
+Spans and access logs carry the same identity: service, namespace, version, workload. Field
 names are those of Envoy's API, version 3.
 """
 
@@ -58,7 +58,7 @@ class Teller:
         }
 
     def resource_detectors(self) -> list[JsonObject]:
-        """Where spans and metrics take their resource attributes from: this very text."""
+        """Where spans take their resource attributes from: this very text."""
         name = "envoy.tracers.opentelemetry.resource_detectors"
         return [
             {
@@ -77,35 +77,9 @@ class Teller:
             }
         ]
 
-    def stats_sink(self) -> JsonObject:
-        """The sink that sends metrics over OTLP/gRPC."""
-        return {
-            "name": "envoy.stat_sinks.open_telemetry",
-            "typed_config": {
-                "@type": f"{TYPE}envoy.extensions.stat_sinks.open_telemetry.v3.SinkConfig",
-                "grpc_service": _grpc_service(),
-                "resource_detectors": self.resource_detectors(),
-                "emit_tags_as_attributes": True,
-                "use_tag_extracted_name": True,
-                "prefix": "envoy",
-            },
-        }
-
     def connection_manager(self, name: str, hosts: list[JsonObject]) -> JsonObject:
         """An HTTP connection manager that traces, logs and routes; ``name`` is its log's name."""
-        network = "envoy.extensions.filters.network.http_connection_manager.v3"
-        return {
-            "@type": f"{TYPE}{network}.HttpConnectionManager",
-            "stat_prefix": name,
-            "http_filters": [
-                {
-                    "name": "envoy.filters.http.router",
-                    "typed_config": {
-                        "@type": f"{TYPE}envoy.extensions.filters.http.router.v3.Router"
-                    },
-                }
-            ],
-            "route_config": {"name": name, "virtual_hosts": hosts},
+        return plain_connection_manager(name, hosts) | {
             "tracing": self._tracing(),
             "access_log": [self._access_log(name)],
         }
@@ -141,6 +115,22 @@ class Teller:
                 "additional_request_headers_to_log": [CONSUMER_HEADER],
             },
         }
+
+
+def plain_connection_manager(name: str, hosts: list[JsonObject]) -> JsonObject:
+    """An HTTP connection manager that routes, and tells nobody."""
+    network = "envoy.extensions.filters.network.http_connection_manager.v3"
+    return {
+        "@type": f"{TYPE}{network}.HttpConnectionManager",
+        "stat_prefix": name,
+        "http_filters": [
+            {
+                "name": "envoy.filters.http.router",
+                "typed_config": {"@type": f"{TYPE}envoy.extensions.filters.http.router.v3.Router"},
+            }
+        ],
+        "route_config": {"name": name, "virtual_hosts": hosts},
+    }
 
 
 def _grpc_service() -> JsonObject:

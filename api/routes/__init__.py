@@ -4,7 +4,18 @@ from typing import Final
 
 from fastapi import APIRouter
 
-from api.routes import edges, graph, health, ingest, quarantine, recommendations, services, traces
+from api.routes import (
+    edges,
+    graph,
+    health,
+    identities,
+    ingest,
+    quarantine,
+    recommendations,
+    scrape,
+    services,
+    traces,
+)
 
 ROUTERS: Final[tuple[APIRouter, ...]] = (
     health.router,
@@ -15,8 +26,10 @@ ROUTERS: Final[tuple[APIRouter, ...]] = (
     recommendations.router,
     ingest.router,
     quarantine.router,
+    scrape.router,
+    identities.router,
 )
 """All routes, in the order of the documentation."""
 
-HEALTH_ROUTERS: Final[tuple[APIRouter, ...]] = (health.router, ingest.router)
+HEALTH_ROUTERS: Final[tuple[APIRouter, ...]] = (health.router, ingest.router, scrape.router)
 """Routes of processes that answer no questions about the mesh."""

@@ -33,7 +33,7 @@ async def read_evidence(
     slot = Slot(asked.page(f"edges/{client}/{server}", context.clock()), asked.limit, form)
 
     def make() -> bytes:
-        edge = evidence.edge_of(context.store, client, server, slot.at.window)
+        edge = evidence.edge_of(context.store, client, server, slot.at.window, context.aliases)
         rows = evidence.rows_of(context.store, edge, offset=slot.at.offset, limit=slot.limit)
         head: dict[str, object] = {
             "client": client,

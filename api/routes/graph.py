@@ -33,7 +33,7 @@ async def read_graph(
     query = graph.GraphQuery(asked.window(now), asked.group_by, asked.focus, asked.depth)
 
     def make() -> bytes:
-        answer = graph.answer(context.store, query, now=now)
+        answer = graph.answer(context.store, query, now=now, aliases=context.aliases)
         return answer.json() if form == "json" else answer.arrow(asked.part)
 
     key = ("graph", query, form if form == "json" else asked.part)

@@ -29,7 +29,7 @@ async def read_recommendations(
     slot = Slot(asked.page("recommendations", context.clock()), asked.limit, form)
 
     def make() -> bytes:
-        items = recommendations.advised(context.store, slot.at.window)
+        items = recommendations.advised(context.store, slot.at.window, context.aliases)
         return encode_page({}, items, slot, nested=recommendations.NESTED)
 
     return await context.respond(slot, make, form)

@@ -6,7 +6,7 @@ import polars as pl
 from fastapi import APIRouter, Query
 from starlette.responses import Response
 
-from api import schemas, services
+from api import service_schemas, services
 from api.context import ContextDep, FormatDep
 from api.pages import Slot, encode_page
 from api.parameters import NodeId, PageParameters
@@ -19,7 +19,7 @@ router = APIRouter(prefix="/v1", tags=["services"])
 @router.get(
     "/services",
     summary="Services and gateways of a window",
-    responses=answers(schemas.Services, "Services by id, with what they served."),
+    responses=answers(service_schemas.Services, "Services by id, with what they served."),
 )
 async def read_services(
     context: ContextDep, form: FormatDep, asked: Annotated[PageParameters, Query()]
@@ -29,7 +29,7 @@ async def read_services(
     slot = Slot(asked.page("services", now), asked.limit, form)
 
     def make() -> bytes:
-        nodes = services.listed(context.store, slot.at.window, now=now)
+        nodes = services.listed(context.store, slot.at.window, now=now, aliases=context.aliases)
         return encode_page({}, nodes, slot)
 
     return await context.respond(slot, make, form)
@@ -38,7 +38,7 @@ async def read_services(
 @router.get(
     "/services/{service}",
     summary="Rate, errors and duration of one service, by the minute",
-    responses=answers(schemas.Service, "The service and its minutes.", 404),
+    responses=answers(service_schemas.Service, "The service and its minutes.", 404),
 )
 async def read_service(
     context: ContextDep,
@@ -59,7 +59,7 @@ async def read_service(
 @router.get(
     "/services/{service}/routes",
     summary="Rate, errors and duration of one service, by the route",
-    responses=answers(schemas.ServiceRoutes, "The service and its routes.", 404),
+    responses=answers(service_schemas.ServiceRoutes, "The service and its routes.", 404),
 )
 async def read_service_routes(
     context: ContextDep,

@@ -1,14 +1,16 @@
 """Reads recordings from files and puts them on the bus: what ``meshweir import`` does.
 
-Files may be plain, gzip or zstd (told by their first bytes), lines of text, JSON in any layout that
-``json_documents`` can cut, or protobuf: a bare OTLP request, or what the Collector's file exporter
-writes (each message behind its size in four bytes, big-endian; compressed one by one or not).
+Files may be plain, gzip or zstd (told by their first bytes), lines of text, scraped metrics (of the
+time when the file was written), JSON in any layout that ``json_documents`` can cut, or protobuf: a
+bare OTLP request, or what the Collector's file exporter writes (each message behind its size in
+four bytes, big-endian; compressed one by one or not).
 What cannot be read is set aside with its place and reason, and the rest goes in. Memory is bounded
 by the largest document, not by the file.
 """
 
 import asyncio
 import gzip
+import os
 import time
 import zlib
 from collections.abc import Callable, Iterable
@@ -45,7 +47,8 @@ PATIENCE_SECONDS: Final = 300.0
 FAULTS_KEPT: Final = 100
 """How many faults of a file are kept with their place; all are counted."""
 
-_TOPICS: Final = {name: topic for topic, name in TOPIC_FORMAT.items()}
+TOPICS: Final = {name: topic for topic, name in TOPIC_FORMAT.items()}
+"""The topics of formats that have one of their own."""
 _GZIP_MAGIC: Final = b"\x1f\x8b"
 _UNREADABLE: Final = (OSError, EOFError, zlib.error, pa.ArrowInvalid)
 
@@ -158,8 +161,7 @@ class _Import:
         report = self._report
         try:
             with self._path.open("rb") as file:
-                size = self._path.stat().st_size
-                await self._take(file, size)
+                await self._take(file, self._path.stat())
         except _UNREADABLE as error:
             report.error = _explained(error)
         except MeshweirError as error:
@@ -174,8 +176,9 @@ class _Import:
             )
         return report
 
-    async def _take(self, file: BinaryIO, size: int) -> None:
-        recording = Recording(_opened(file), format=self._name, masked=self._masked)
+    async def _take(self, file: BinaryIO, stat: os.stat_result) -> None:
+        size, at_ms = stat.st_size, stat.st_mtime_ns // 1_000_000
+        recording = Recording(_opened(file), format=self._name, masked=self._masked, at_ms=at_ms)
         items = recording.read()
         try:
             while (item := await asyncio.to_thread(next, items, None)) is not None:
@@ -222,7 +225,7 @@ class _Import:
 
     async def _send(self, name: str) -> None:
         parcel = self._parcels.pop(name)
-        value = _joined(name, parcel.payloads)
+        value = joined(name, parcel.payloads)
         on_bus = parcel.records + parcel.refused
         flow = Flow(SOURCE, FORMAT_SIGNAL[name])
         self._ledger.count(flow, Outcome.RECEIVED, on_bus)
@@ -234,7 +237,7 @@ class _Import:
             RECORDS_HEADER: str(on_bus),
         }
         try:
-            await self._publish(_TOPICS.get(name, RAW_TELEMETRY), value, headers)
+            await self._publish(TOPICS.get(name, RAW_TELEMETRY), value, headers)
         except MeshweirError as error:
             self._ledger.count(flow, Outcome.DROPPED, on_bus, reason=reason_of(error))
             raise
@@ -254,9 +257,9 @@ class _Import:
                 return
 
 
-def _joined(name: str, payloads: list[bytes]) -> bytes:
+def joined(name: str, payloads: list[bytes]) -> bytes:
     """One message of many: requests of OTLP and lines follow each other, JSON is in an array."""
-    if name in _TOPICS or name in LINE_FORMATS:
+    if name in TOPICS or name in LINE_FORMATS:
         return b"".join(payloads)
     if len(payloads) == 1:
         return payloads[0]

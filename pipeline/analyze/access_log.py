@@ -15,7 +15,7 @@ from typing import Final
 
 import polars as pl
 
-from pipeline.analyze import peer
+from pipeline.analyze import names, peer
 from pipeline.analyze.outcome import OK, outcome
 from pipeline.analyze.telling import MILLION, TELLING, with_template
 from pipeline.model.topology import CLIENTS, NodeKind, Reporter
@@ -62,9 +62,9 @@ def _entries(logs: pl.DataFrame, resources: pl.DataFrame) -> pl.DataFrame:
     gateway = pl.col("gateway").fill_null(value=False) | pl.col("log_name").str.contains(
         GATEWAY_LOG
     ).fill_null(value=False)
-    names = pl.concat_str("log_name", "upstream_cluster", separator="|", ignore_nulls=True)
-    outbound = names.str.contains(OUTBOUND_NAME)
-    inbound = names.str.contains(INBOUND_NAME) | pl.col("tls_peer_identity").is_not_null()
+    said = pl.concat_str("log_name", "upstream_cluster", separator="|", ignore_nulls=True)
+    outbound = said.str.contains(OUTBOUND_NAME)
+    inbound = said.str.contains(INBOUND_NAME) | pl.col("tls_peer_identity").is_not_null()
     weight = (MILLION / pl.col("sample_rate")).round().cast(pl.Int64)
     entries = entries.with_columns(
         pl.when(gateway)
@@ -112,8 +112,10 @@ def _direction(entries: pl.DataFrame) -> pl.Series:
 
 def _client_side(entries: pl.DataFrame) -> pl.DataFrame:
     """One telling per request that an outbound proxy or a gateway sent on."""
-    went = (
-        pl.col("upstream_cluster").is_not_null() | pl.col("upstream_remote_address").is_not_null()
+    went = pl.any_horizontal(
+        pl.col(
+            "upstream_cluster", "upstream_remote_address", "upstream_response_status_code"
+        ).is_not_null()
     )
     calls = entries.filter(pl.col("direction").is_in(["outbound", "gateway"]) & went)
     answers = (
@@ -133,8 +135,21 @@ def _client_side(entries: pl.DataFrame) -> pl.DataFrame:
     status = pl.col("http_response_status_code")
     told = pl.when(gateway).then(pl.coalesce("upstream_response_status_code", status))
     calls = calls.with_columns(told.otherwise(status).alias("http_response_status_code"))
-    istio = peer.istio_service(pl.col("upstream_cluster"))
-    alias = pl.coalesce(istio, "upstream_cluster", "upstream_remote_address")
+    alias = pl.coalesce(
+        names.node(pl.col("upstream_cluster")),
+        "upstream_cluster",
+        "upstream_remote_address",
+        # an API of AWS does not say what it calls, but each of its routes calls one thing
+        pl.when(pl.col("route_name").is_not_null()).then(
+            pl.concat_str(
+                pl.lit("route"),
+                "http_request_method",
+                "route_name",
+                separator=" ",
+                ignore_nulls=True,
+            )
+        ),
+    )
     unanswered = pl.col("server").is_null()
     nameless = pl.col("identity").is_null()
     own = pl.coalesce("upstream_local_address", "downstream_remote_address").str.extract(HOST)

@@ -4,20 +4,19 @@ Resolved when the graph is asked for, from everything that was ever learned, so 
 not depend on what was known when a row came in.
 """
 
+from collections.abc import Mapping
 from typing import Final
 
 import polars as pl
 
+from pipeline.analyze import names
+from pipeline.analyze.names import Meaning
 from pipeline.analyze.peer import ADDRESS
 from pipeline.model.topology import CLIENTS, NOT_RECEIVED, NodeKind
 
-SPIFFE: Final = r"/ns/([^/]+)/(?:sa|dc/[^/]+/svc)/([^/]+)$"
-"""Istio's and Consul's SPIFFE ids: namespace, and service account or service."""
-
-LINKERD: Final = r"^([^.]+)\.([^.]+)\.serviceaccount\.identity\."
-"""Linkerd's identities: service account and namespace."""
-
 _HOST: Final = r"^([^/:|]+)"
+_ADDRESS: Final = r"^(.+):\d+$"
+"""The host of an address with a port."""
 _PLACE: Final = ("node", "kind", "workload", "version")
 
 
@@ -26,16 +25,107 @@ def resolve(edge_minutes: pl.DataFrame, aliases: pl.DataFrame) -> pl.DataFrame:
 
     Args:
         edge_minutes: rows of ``edge_minutes``; ends may be null with an alias.
-        aliases: rows of ``aliases``.
+        aliases: rows of ``aliases``; where ``seen`` is null somebody said so (``configured``).
 
     Returns:
         The same rows with ``client``, ``server`` and their kinds never null.
     """
+    aliases = pl.concat([aliases, _told_twice(edge_minutes)], how="diagonal")
     nodes = _known_nodes(edge_minutes, aliases)
     for end in ("client", "server"):
         if edge_minutes[end].null_count():
             edge_minutes = _resolve_end(edge_minutes, end, aliases, nodes)
-    return edge_minutes
+    return _spelled_alike(edge_minutes, nodes)
+
+
+def configured(aliases: pl.DataFrame, told: Mapping[str, str]) -> pl.DataFrame:
+    """Aliases that were seen, and before them those that an operator tells.
+
+    Args:
+        aliases: rows of ``aliases``.
+        told: for a name, an address or an identity in a certificate the node id it stands for. An
+            address without a port stands for all of its ports.
+    """
+    if not told:
+        return aliases
+    kinds = dict(aliases.select("node", "kind").iter_rows())
+    rows = [
+        {
+            "alias": name,
+            "node": node,
+            "kind": kinds.get(node, NodeKind.SERVICE.value),
+        }
+        for name, node in told.items()
+    ]
+    return pl.concat([pl.DataFrame(rows), aliases], how="diagonal").select(aliases.columns)
+
+
+CONFLICTS: Final = pl.Schema(
+    {
+        "client": pl.String(),
+        "alias": pl.String(),
+        "node": pl.String(),
+        "seen": pl.Int64(),
+        "share": pl.Float64(),
+        "nodes": pl.List(pl.Struct({"node": pl.String(), "seen": pl.Int64()})),
+    }
+)
+"""Columns of conflicts: whose alias (null: anybody's), the alias, the node that is taken for it,
+how often it was seen for any, the share of the one that is taken, and all of them, the most seen
+first."""
+
+
+def conflicts(aliases: pl.DataFrame) -> pl.DataFrame:
+    """Aliases that stood for more than one node, the most ambiguous first.
+
+    Args:
+        aliases: rows of ``aliases``.
+    """
+    by_node = (
+        aliases.filter(pl.col("seen").is_not_null())
+        .group_by("client", "alias", "node")
+        .agg(pl.col("seen").sum())
+        .sort("seen", "node", descending=[True, False])
+    )
+    return (
+        by_node.group_by("client", "alias", maintain_order=True)
+        .agg(
+            pl.col("node").first(),
+            pl.col("seen").sum(),
+            (pl.col("seen").first() / pl.col("seen").sum()).alias("share"),
+            pl.struct("node", "seen").alias("nodes"),
+        )
+        .filter(pl.col("nodes").list.len() > 1)
+        .with_columns(others=pl.col("seen") * (1 - pl.col("share")))
+        .sort("others", "alias", "client", descending=[True, False, False])
+        .select(CONFLICTS.names())
+        .cast(CONFLICTS)
+    )
+
+
+def _spelled_alike(rows: pl.DataFrame, nodes: pl.DataFrame) -> pl.DataFrame:
+    """Let ``name.namespace``, as Istio calls who writes spans, be ``namespace/name`` if known."""
+    short = (
+        nodes.filter(pl.col("namespace").is_null())
+        .with_columns(full=pl.col("node").str.replace(r"^([^.]+)\.([^.]+)$", "${2}/${1}"))
+        .join(nodes.select(full="node"), on="full", how="semi")
+    )
+    if short.is_empty():
+        return rows
+    return rows.with_columns(
+        pl.col(end).replace(short["node"], short["full"]) for end in ("client", "server")
+    )
+
+
+def _told_twice(edge_minutes: pl.DataFrame) -> pl.DataFrame:
+    """What rows imply that name a callee and what it is known by: metrics' labels may say both."""
+    twice = pl.col("server").is_not_null() & pl.col("server_alias").is_not_null()
+    return (
+        edge_minutes.filter(twice & (pl.col("server") != pl.col("server_alias")))
+        .group_by(alias="server_alias", node="server", kind="server_kind")
+        .agg(seen=pl.col("rows").sum().cast(pl.Int64))
+        .with_columns(pl.lit(None, pl.String).alias(name) for name in ("workload", "version"))
+    )
 
 
 def _known_nodes(edge_minutes: pl.DataFrame, aliases: pl.DataFrame) -> pl.DataFrame:
@@ -64,7 +154,7 @@ def _resolve_end(
     found = unknown.rename({named: "alias"})
     found = _by_alias(found, aliases)
     found = _by_name(found, nodes)
-    found = found.with_columns(_last_resort()).rename(
+    found = _last_resort(found).rename(
         {"alias": named, **{column: f"found_{column}" for column in _PLACE}}
     )
     keys = [named] if end == "client" else ["client", named]
@@ -83,35 +173,37 @@ def _resolve_end(
 
 
 def _by_alias(unknown: pl.DataFrame, aliases: pl.DataFrame) -> pl.DataFrame:
-    """Who was seen most under the alias: by this caller, else by anybody."""
+    """Who is configured under the alias, or was seen most: by this caller, else by anybody."""
     by_node = (
         aliases.group_by("client", "alias", "node")
         .agg(
-            pl.col("seen").sum(),
+            pl.when(pl.col("seen").null_count() == 0).then(pl.col("seen").sum()).alias("seen"),
             pl.col("kind").sort().first(),
             _only("workload"),
             _only("version"),
         )
-        .sort("seen", "node", descending=[True, False])
+        .sort("seen", "node", descending=[True, False], nulls_last=False)
         .unique(["client", "alias"], keep="first", maintain_order=True)
-        .drop("seen")
     )
-    anybody = by_node.filter(pl.col("client").is_null()).drop("client")
-    mine = unknown.join(
-        by_node.filter(pl.col("client").is_not_null()), on=["client", "alias"], how="left"
+    told = by_node.filter(pl.col("seen").is_null() & pl.col("client").is_null())
+    anybody = by_node.filter(pl.col("client").is_null())
+    own = by_node.filter(pl.col("client").is_not_null())
+    found = unknown.with_columns(host=pl.col("alias").str.extract(_ADDRESS))
+    for at, (known, keys) in enumerate(
+        ((told, ["alias"]), (told, ["host"]), (own, ["client", "alias"]), (anybody, ["alias"]))
+    ):
+        names = known.select(
+            *(pl.col("alias" if key == "host" else key).alias(key) for key in keys),
+            *(pl.col(column).alias(f"{column}_{at}") for column in _PLACE),
+        )
+        found = found.join(names, on=keys, how="left", maintain_order="left")
+    first = pl.coalesce(
+        pl.when(pl.col(f"node_{at}").is_not_null()).then(
+            pl.struct(pl.col(f"{column}_{at}").alias(column) for column in _PLACE)
+        )
+        for at in range(4)
     )
-    theirs = unknown.join(anybody, on="alias", how="left", maintain_order="left")
-    return mine.join(theirs, on=["client", "alias"], nulls_equal=True, how="left").select(
-        "client",
-        "alias",
-        *(
-            pl.when(pl.col("node").is_not_null())
-            .then(column)
-            .otherwise(f"{column}_right")
-            .alias(column)
-            for column in _PLACE
-        ),
-    )
+    return found.select("client", "alias", first.alias("place")).unnest("place")
 
 
 def _only(name: str) -> pl.Expr:
@@ -155,16 +247,19 @@ def _by_name(unknown: pl.DataFrame, nodes: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def _last_resort() -> list[pl.Expr]:
+def _last_resort(found: pl.DataFrame) -> pl.DataFrame:
     """A node of its own for an alias that nobody is known by."""
+    told = names.meant(found["alias"]).select("meaning", meant="name", of="namespace")
     alias, nobody = pl.col("alias"), pl.col("node").is_null()
+    meaning = pl.col("meaning")
     service = alias.str.contains(r"^[a-z0-9.-]+/[a-z0-9.-]+$")
-    account = pl.coalesce(
-        pl.format("{}/{}", alias.str.extract(SPIFFE, 1), alias.str.extract(SPIFFE, 2)),
-        pl.format("{}/{}", alias.str.extract(LINKERD, 2), alias.str.extract(LINKERD, 1)),
+    meant = (meaning == Meaning.SERVICE) & pl.col("of").is_not_null()
+    no_service = (
+        meaning.is_in([Meaning.ROUTE, Meaning.SELF, Meaning.PLUMBING])
+        | alias.str.contains(names.NO_SERVICE)
+        | alias.str.contains(ADDRESS)
     )
-    address = alias.str.contains(ADDRESS)
-    return [
+    node = (
         pl.when(~nobody)
         .then("node")
         .when(alias == NOT_RECEIVED)
@@ -173,20 +268,23 @@ def _last_resort() -> list[pl.Expr]:
         .then(pl.lit("unknown:unknown"))
         .when(service)
         .then(alias)
-        .when(account.is_not_null())
-        .then(account)
-        .when(address)
-        .then("unknown:" + alias)
-        .otherwise("external:" + alias.str.replace(r":\d+$", ""))
-        .alias("node"),
+        .when(meant)
+        .then(pl.concat_str("of", "meant", separator="/"))
+        .when(no_service)
+        .then("unknown:" + pl.coalesce("meant", alias))
+        .otherwise("external:" + pl.coalesce("meant", alias.str.replace(r":\d+$", "")))
+    )
+    kind = (
         pl.when(~nobody)
         .then("kind")
         .when(alias == NOT_RECEIVED)
         .then(pl.lit(NodeKind.CLIENTS.value))
-        .when(service | account.is_not_null())
+        .when(service | meant)
         .then(pl.lit(NodeKind.SERVICE.value))
-        .when(alias.is_null() | address)
+        .when(alias.is_null() | no_service)
         .then(pl.lit(NodeKind.UNKNOWN.value))
         .otherwise(pl.lit(NodeKind.EXTERNAL.value))
-        .alias("kind"),
-    ]
+    )
+    return pl.concat([found, told], how="horizontal").select(
+        "client", "alias", node=node, kind=kind, workload="workload", version="version"
+    )

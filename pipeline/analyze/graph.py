@@ -5,6 +5,7 @@ for the whole window, the others what only they know. Which one is decided here,
 is asked, so that it can be asked differently tomorrow.
 """
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -33,6 +34,14 @@ connections."""
 
 ARRIVING: Final = timedelta(minutes=2)
 """How long a trace may be on its way: exporters wait up to five seconds, retries some more."""
+
+COARSER: Final = 0.99
+"""Metrics give the counts of a reporter when another signal of it saw less than this share: what
+else they say is coarser, and for a few requests that are still on their way nobody wants that."""
+
+SURELY: Final = 3.0
+"""Standard errors by which an estimate from samples may be too high, and is not held against what
+others counted."""
 
 SHARES: Final = (0.5, 0.9, 0.95, 0.99)
 
@@ -75,9 +84,8 @@ def build(
     known = alias.resolve(arrived, aliases)
     if group_by is GroupBy.CONSUMER:
         known = consumer.first_hops(known)
-    known = _grouped(known, group_by)
-    told = _by_reporter(known)
-    edges = _edges(told, known, seconds=max((end - start).total_seconds(), 1.0))
+    known = _without_connections(_grouped(known, group_by))
+    edges = _edges(_tellings(known), known, seconds=max((end - start).total_seconds(), 1.0))
     if focus is not None:
         edges = _focused(edges, focus, depth)
         known = known.join(edges.select(_EDGE), on=_EDGE, how="semi")
@@ -126,17 +134,62 @@ def _side() -> pl.Expr:
     return pl.when(at_client).then(pl.lit("client")).otherwise(pl.lit("server"))
 
 
-def _by_reporter(minutes: pl.DataFrame) -> pl.DataFrame:
-    """One row per edge and reporter, by the signal that saw most; the best reporter first."""
+def _without_connections(minutes: pl.DataFrame) -> pl.DataFrame:
+    """Take the counts of connections, as metrics tell them, from edges with requests.
+
+    A ztunnel, or Linkerd's counters of TCP, tells of the connections that carry the requests which
+    others count: these are not more traffic. What they know of TLS stays.
+    """
+    connections = (pl.col("signal") == "metrics") & (pl.col("protocol") == "tcp")
+    if minutes.filter(connections).is_empty():
+        return minutes
+    counted = (pl.col("protocol") != "tcp").any().over(_EDGE)
+    taken = (connections & counted).fill_null(value=False)
+    counts = [name for name in _SUMS if not name.startswith("tls")]
+    return minutes.with_columns(
+        pl.when(taken).then(0).otherwise(pl.col(name)).cast(pl.Int64).alias(name) for name in counts
+    )
+
+
+def _tellings(minutes: pl.DataFrame) -> pl.DataFrame:
+    """One row per edge, reporter and signal; the signal that counts first of each reporter's."""
+    estimate = (1 - pl.col("rows") * MILLION / pl.col("requests")).clip(0) / pl.col("rows")
+    sure = pl.col("requests") * (1 - SURELY * estimate.sqrt()).clip(0)
+    is_metrics = pl.col("signal") == "metrics"
     return (
         minutes.with_columns(_side().alias("side"))
         .group_by(*_EDGE, "reporter", "signal", "side")
-        .agg(pl.col(*_SUMS).sum())
-        .sort("requests", "signal", descending=[True, False])
-        .unique([*_EDGE, "reporter"], keep="first", maintain_order=True)
+        .agg(pl.col(*_SUMS).sum(), (pl.col("counts").list.len() > 0).any().alias("timed"))
         .with_columns(
-            (pl.col("requests") >= pl.col("requests").max().over(_EDGE) * ENOUGH).alias("enough"),
             (pl.col("sampled") > 0).alias("is_sampled"),
+            is_metrics.alias("is_metrics"),
+            pl.when(pl.col("sampled") > 0).then(sure).otherwise("requests").alias("sure"),
+            pl.when(is_metrics).then(pl.col("requests") * COARSER).otherwise("requests")
+            .alias("finely"),
+        )
+        .with_columns(_enough(over=[*_EDGE, "reporter"]))
+        .sort(
+            *_EDGE, "reporter", "enough", "is_sampled", "finely", "signal",
+            descending=[False, False, False, True, False, True, False],
+        )
+    )  # fmt: skip
+
+
+def _enough(*, over: Sequence[str]) -> pl.Expr:
+    """Whether a telling saw nearly as much as the fullest one surely did."""
+    return (pl.col("requests") >= pl.col("sure").max().over(over) * ENOUGH).alias("enough")
+
+
+def _by_reporter(tellings: pl.DataFrame) -> pl.DataFrame:
+    """One row per edge and reporter, by the signal that counts; the best reporter first."""
+    signals = tellings.group_by(*_EDGE, "reporter", maintain_order=True).agg(
+        pl.struct("signal", (pl.col("requests") // MILLION).alias("requests")).alias("signals")
+    )
+    return (
+        tellings.unique([*_EDGE, "reporter"], keep="first", maintain_order=True)
+        .join(signals, on=[*_EDGE, "reporter"], how="left")
+        .with_columns(
+            _enough(over=_EDGE),
             pl.col("reporter")
             .replace_strict({name: rank for rank, name in enumerate(PRECEDENCE)})
             .alias("precedence"),
@@ -148,17 +201,21 @@ def _by_reporter(minutes: pl.DataFrame) -> pl.DataFrame:
     )  # fmt: skip
 
 
-def _edges(told: pl.DataFrame, minutes: pl.DataFrame, *, seconds: float) -> pl.DataFrame:
+def _edges(tellings: pl.DataFrame, minutes: pl.DataFrame, *, seconds: float) -> pl.DataFrame:
+    told = _by_reporter(tellings)
+    # a reporter of nothing but connections tells no count beside others' requests
+    counts = (pl.col("requests") > 0) | (pl.col("attempts") > 0)
+    requests = pl.col("requests").filter(counts)
     chosen = told.group_by(_EDGE, maintain_order=True).agg(
         pl.col(
-            "reporter", "rows", "requests", "attempts", "client_errors", "server_errors",
+            "reporter", "signal", "rows", "requests", "attempts", "client_errors", "server_errors",
             "connection_errors",
         ).first(),
         pl.col("tls_known", "tls_mutual").sum(),
-        pl.struct("reporter", (pl.col("requests") // MILLION).alias("requests")).alias("reporters"),
-        pl.when(pl.len() > 1)
-        .then(pl.col("requests").min() / pl.col("requests").max())
-        .alias("agreement"),
+        pl.struct("reporter", (pl.col("requests") // MILLION).alias("requests"), "signals")
+        .filter(counts | ~counts.any())
+        .alias("reporters"),
+        pl.when(counts.sum() > 1).then(requests.min() / requests.max()).alias("agreement"),
     )  # fmt: skip
     failed = pl.col("client_errors") + pl.col("server_errors") + pl.col("connection_errors")
     edges = chosen.join(_protocols(minutes), on=_EDGE, how="left").select(
@@ -167,18 +224,20 @@ def _edges(told: pl.DataFrame, minutes: pl.DataFrame, *, seconds: float) -> pl.D
         _count("requests"),
         _count("attempts"),
         (pl.col("requests") / MILLION / seconds).alias("requests_per_second"),
-        _ratio(failed, pl.col("requests")).alias("error_ratio"),
+        _ratio(failed, pl.col("requests")).clip(upper_bound=1).alias("error_ratio"),
         _count("client_errors").alias("client_error"),
         _count("server_errors").alias("server_error"),
         _count("connection_errors").alias("connection"),
         _ratio(pl.col("tls_mutual"), pl.col("tls_known")).alias("mtls_ratio"),
         "reporter",
+        "signal",
         "reporters",
         "agreement",
         _ratio(pl.col("rows") * MILLION, pl.col("requests")).clip(upper_bound=1).alias("coverage"),
     )
     for side in _EDGE:
-        edges = edges.join(_latency(told, minutes, side), on=_EDGE, how="left")
+        timed = _best_timed(tellings, told, side)
+        edges = edges.join(_latency(timed, minutes, side), on=_EDGE, how="left")
     return edges.sort(_EDGE)
 
 
@@ -202,15 +261,23 @@ def _protocols(minutes: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def _latency(told: pl.DataFrame, minutes: pl.DataFrame, side: str) -> pl.DataFrame:
-    """Quantiles as one side saw them, by the best reporter of that side."""
-    best = (
-        told.filter(pl.col("side") == side)
-        .group_by(_EDGE, maintain_order=True)
-        .agg(pl.col("reporter", "signal").first())
+def _best_timed(tellings: pl.DataFrame, told: pl.DataFrame, side: str) -> pl.DataFrame:
+    """Who tells latencies best at one side: the best reporter, by a signal that is not coarse."""
+    places = told.select(*_EDGE, "reporter").with_row_index("place")
+    partial = ~pl.col("enough") | pl.col("is_sampled")
+    return (
+        tellings.filter((pl.col("side") == side) & pl.col("timed"))
+        .join(places, on=[*_EDGE, "reporter"])
+        .sort(*_EDGE, "place", partial, "is_metrics", -pl.col("finely"), "signal")
+        .unique(_EDGE, keep="first", maintain_order=True)
+        .select(*_EDGE, "reporter", "signal")
     )
+
+
+def _latency(best: pl.DataFrame, minutes: pl.DataFrame, side: str) -> pl.DataFrame:
+    """Quantiles as the best reporter of one side saw them."""
     seen = minutes.join(best, on=[*_EDGE, "reporter", "signal"], how="semi")
-    found = quantiles(seen, _EDGE, SHARES)
+    found = quantiles(seen, _EDGE, SHARES, resolved=True)
     return found.rename({name: f"{side}_{name}" for name in found.columns if name not in _EDGE})
 
 
@@ -250,7 +317,7 @@ def _nodes(edges: pl.DataFrame, minutes: pl.DataFrame, *, seconds: float) -> pl.
             "requests",
             "requests_per_second",
             "error_ratio",
-            *(f"latency_p{share * 100:g}" for share in SHARES),
+            pl.col("^latency_.*$"),
         )
         .sort("id")
     )
@@ -263,9 +330,10 @@ def _system_of(end: str) -> pl.Expr:
 
 def _node_latency(minutes: pl.DataFrame) -> pl.DataFrame:
     """Latency of what a node served: by its own reporters, else as its callers saw it."""
-    seen = minutes.select(
+    timed = minutes.filter(pl.col("counts").list.len() > 0)
+    seen = timed.select(
         id="server", side=_side(), reporter="reporter", signal="signal", requests="requests",
-        buckets="buckets", counts="counts",
+        buckets="buckets", counts="counts", widths="widths",
     )  # fmt: skip
     best = (
         seen.group_by("id", "side", "reporter", "signal")
@@ -273,7 +341,10 @@ def _node_latency(minutes: pl.DataFrame) -> pl.DataFrame:
         .sort(
             "id",
             "side",
-            "requests",
+            # what is as good as everything is told by metrics last
+            pl.when(pl.col("signal") == "metrics")
+            .then(pl.col("requests") * COARSER)
+            .otherwise("requests"),
             "reporter",
             "signal",
             descending=[False, True, True, False, False],
@@ -281,7 +352,10 @@ def _node_latency(minutes: pl.DataFrame) -> pl.DataFrame:
         .unique("id", keep="first", maintain_order=True)
     )
     found = quantiles(
-        seen.join(best, on=["id", "side", "reporter", "signal"], how="semi"), ["id"], SHARES
+        seen.join(best, on=["id", "side", "reporter", "signal"], how="semi"),
+        ["id"],
+        SHARES,
+        resolved=True,
     )
     return found.rename({name: f"latency_{name}" for name in found.columns if name != "id"})
 

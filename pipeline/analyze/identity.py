@@ -1,13 +1,18 @@
 """Who is who: resources as received to the nodes of the graph.
 
 A node id is ``namespace/name`` when a namespace is known, else ``name``. Many resources (pods,
-processes) are one identity; tellings carry identities as numbers until they have been summed.
+processes) are one identity; tellings carry identities as numbers until they have been summed. What
+a resource is called is in its columns, which the decoders filled; a proxy of Linkerd is called like
+all of its kind, and says what it stands before by the labels of its pod
+(linkerd/linkerd2-proxy ``linkerd/app/src/env/trace.rs``).
 """
 
+import re
 from typing import Final
 
 import polars as pl
 
+from pipeline.model.pods import service_of_pod
 from pipeline.model.topology import NodeKind
 
 GATEWAY_NAME: Final = (
@@ -20,6 +25,17 @@ GATEWAY_SYSTEMS: Final = ("kong", "apigee", "aws")
 
 GATEWAY_NODE: Final = r'"[^"]*id":"router~|"[^"]*(?i:role|node_type)":"(?i:gateway|router)"'
 """What an Envoy node says of itself: Istio's router type, or a role in its metadata."""
+
+
+LINKERD_PROXY: Final = "linkerd-proxy"
+"""Name of every proxy of Linkerd, as a service and as a container."""
+
+_LINKERD_NAMES: Final = (
+    "linkerd.io/proxy-deployment", "linkerd.io/proxy-statefulset", "linkerd.io/proxy-daemonset",
+    "k8s.deployment.name", "k8s.statefulset.name", "k8s.daemonset.name",
+    "app.kubernetes.io/name", "app",
+)  # fmt: skip
+_LINKERD_NAMESPACES: Final = ("k8s.namespace.name", "linkerd.io/workload-ns")
 
 
 def node_id(namespace: pl.Expr, name: pl.Expr) -> pl.Expr:
@@ -39,11 +55,13 @@ def identify(resources: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
 
     Returns:
         Two frames. Resources: ``resource_id``, ``identity`` (i32), ``service`` (i32, the same for
-        all identities of one node), ``gateway`` (bool), in no order. Identities: ``identity``,
+        all identities of one node), ``gateway`` (bool), ``proxy`` (bool: all it tells is a
+        proxy's), in no order. Identities: ``identity``,
         ``node``, ``kind``, ``workload``, ``version``, ``system``.
     """
     told = (
-        resources.filter(pl.col("service_name").is_not_null())
+        _named(resources)
+        .filter(pl.col("service_name").is_not_null())
         .unique("resource_id")
         .select(
             "resource_id",
@@ -55,6 +73,7 @@ def identify(resources: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
             )
             .fill_null(value=False)
             .alias("gateway"),
+            "proxy",
             "workload",
             pl.col("service_version").alias("version"),
             "system",
@@ -79,5 +98,35 @@ def identify(resources: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
         on=["node", "gateway", "workload", "version", "system"],
         how="inner",
         nulls_equal=True,
-    ).select("resource_id", "identity", "service", "gateway")
+    ).select("resource_id", "identity", "service", "gateway", "proxy")
     return joined, identities.select("identity", "node", "kind", "workload", "version", "system")
+
+
+def _named(resources: pl.DataFrame) -> pl.DataFrame:
+    """Resources with ``proxy``; proxies of Linkerd under the names of what they stand before."""
+    attributes = pl.col("attributes")
+    linkerd = attributes.str.contains(f'"k8s.container.name":"{LINKERD_PROXY}"', literal=True)
+    proxy = (linkerd | (pl.col("service_name") == LINKERD_PROXY)).fill_null(value=False)
+    known = resources.with_columns(proxy=proxy)
+    if not known["proxy"].any():
+        return known
+    nameless = (pl.col("service_name") == LINKERD_PROXY).fill_null(value=False)
+    name = pl.coalesce(
+        "workload",
+        *(_attribute(name) for name in _LINKERD_NAMES),
+        service_of_pod(_attribute("host.name")),
+        "service_name",
+    )
+    namespace = pl.coalesce(
+        "service_namespace", *(_attribute(name) for name in _LINKERD_NAMESPACES)
+    )
+    return known.with_columns(
+        service_name=pl.when(nameless).then(name).otherwise("service_name"),
+        service_namespace=pl.when(nameless).then(namespace).otherwise("service_namespace"),
+        system=pl.when("proxy").then(pl.lit("linkerd")).otherwise("system"),
+    )
+
+
+def _attribute(name: str) -> pl.Expr:
+    """An attribute that is a text without escapes; null when it is something else."""
+    return pl.col("attributes").str.extract(rf'"{re.escape(name)}":"([^"\\]+)"')

@@ -1,4 +1,4 @@
-"""Who is whose: the home of every trace, spans received twice, and the parent of every span.
+"""Who is whose: spans received twice, and the parent of every span.
 
 Compiled, over columns of numbers; rows of a trace may stand anywhere. Two spans with one id are
 told apart by kind, service and start, because Zipkin shares one id between a client and its
@@ -36,28 +36,6 @@ def _table_mask(rows: int) -> np.int64:
     while size < rows * 2:
         size *= 2
     return np.int64(size - 1)
-
-
-@nb.njit(cache=True, nogil=True)
-def homes(high: U64, low: U64, slices: I64) -> I64:
-    """For each row the lowest slice that holds a row of its trace; all its rows must be there."""
-    rows = len(low)
-    mask = _table_mask(rows)
-    first = np.full(mask + 1, -1, np.int64)
-    leader = np.empty(rows, np.int64)
-    home = np.empty(rows, np.int64)
-    for row in range(rows):
-        slot = _slot(high[row], low[row], np.uint64(0), mask)
-        while first[slot] >= 0 and (low[first[slot]] != low[row] or high[first[slot]] != high[row]):
-            slot = (slot + 1) & mask
-        if first[slot] < 0:
-            first[slot] = row
-            home[row] = slices[row]
-        leader[row] = first[slot]
-        home[leader[row]] = min(home[leader[row]], slices[row])
-    for row in range(rows):
-        home[row] = home[leader[row]]
-    return home
 
 
 @nb.njit(cache=True, nogil=True)

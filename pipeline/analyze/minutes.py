@@ -7,7 +7,7 @@ from typing import Final
 import polars as pl
 import pyarrow as pa
 
-from pipeline.analyze import access_log, consumer, outcome, route, telling
+from pipeline.analyze import access_log, consumer, crossing, outcome, route
 from pipeline.analyze.histogram import bucket_index
 from pipeline.analyze.identity import identify
 from pipeline.analyze.largest import largest
@@ -21,7 +21,7 @@ from pipeline.model.tables import (
     NODE_MINUTES,
     Table,
 )
-from pipeline.model.topology import OVERFLOW
+from pipeline.model.topology import OVERFLOW, NodeKind, Reporter
 
 MINUTE_NS: Final = 60_000_000_000
 
@@ -51,7 +51,8 @@ def derive(
     Args:
         spans: answer to ``pair_spans`` with a column ``home``: at least all spans of all traces
             whose home lies in a unit.
-        access_logs: answer to ``pair_access_logs`` with a column ``home``, likewise by request.
+        access_logs: answer to ``pair_access_logs`` with a column ``home``, likewise by request;
+            entries with a trace id are at home where its spans are.
         resources: rows of ``resources`` that these refer to.
         units: lowest and highest slice of each unit, ascending, not overlapping.
         documents: OpenAPI documents by node id, or by the name of a service.
@@ -66,9 +67,7 @@ def derive(
         route.templated(_in_units(rows, units), resources, documents)
         for rows in (spans, access_logs)
     )
-    told = pl.concat(
-        [telling.from_spans(spans, known), access_log.from_access_logs(access_logs, known)]
-    )
+    told = crossing.tellings(spans, access_logs, (known, identities))
     tellings = _bounded(told, ["client_name", "client_alias", "server_alias", "route"])
     own = access_log.aliases(access_logs, known)
     return {
@@ -114,7 +113,16 @@ def node_minutes(tellings: pl.DataFrame, identities: pl.DataFrame) -> pl.DataFra
     """Rows of ``node_minutes``: what tellers say of the requests they served."""
     summed = _sum(tellings.filter("serves"), ["teller", "route", "reporter", "signal"])
     bounded = _fewer_routes(summed, "teller")
-    named = bounded.join(identities, left_on="teller", right_on="identity", how="left")
+    named = bounded.join(
+        identities, left_on="teller", right_on="identity", how="left"
+    ).with_columns(
+        # at its own node a gateway is one reporter, whether another gateway called it or not
+        reporter=pl.when(
+            (pl.col("kind") == NodeKind.GATEWAY) & (pl.col("reporter") == Reporter.SERVER_PROXY)
+        )
+        .then(pl.lit(Reporter.GATEWAY.value))
+        .otherwise("reporter")
+    )
     return _fold(named, ["slice", *_NODE_KEY, "reporter", "signal", "system"])
 
 
@@ -229,6 +237,7 @@ def _fold(summed: pl.DataFrame, keys: list[str]) -> pl.DataFrame:
         pl.col(*_SUMS).sum(),
         pl.col("bucket").filter(measured).alias("buckets"),
         pl.col("requests").filter(measured).alias("counts"),
+        pl.lit(None, pl.List(pl.Int16)).alias("widths"),
     )
 
 

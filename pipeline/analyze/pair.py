@@ -17,7 +17,8 @@ more attempt, and when did the request begin. The rules, in the order in which t
 4. A client span under a client span of the same service and the same teller (application or proxy)
    is an attempt of it. A client span of a proxy under an inbound span of that proxy is the hop to
    its own application, and tells nothing, unless another service answered: then the proxy is a
-   gateway.
+   gateway. One that says itself that it is inbound (Istio's cluster, Linkerd's direction) is that
+   hop always.
 5. The server of a client span is the service of the nearest span below it that is not its own.
 6. Server spans of one service under one client span are attempts; the last is the request. A client
    span followed by a sibling with a higher resend count is an attempt only.
@@ -71,6 +72,8 @@ def _sides(
             side[row] = PRODUCES
         elif kind[row] == CONSUMER:
             side[row] = CONSUMES
+        elif kind[row] == CLIENT and proxy[row] and hint[row] == INBOUND:
+            pass  # to its own application
         elif kind[row] == CLIENT:
             side[row] = CLIENT_SIDE
             if same and kind[above] == CLIENT and proxy[above] == proxy[row]:
@@ -156,8 +159,9 @@ def _link(
                 break
             if not (kind[up] == CLIENT or outbound[up]):
                 break
-            if kind[further] != CLIENT and not outbound[further]:
-                # a gateway's inbound span: the call below it is its own, not its caller's
+            if side[further] != CLIENT_SIDE:
+                # a gateway's inbound span, or a proxy's to its own application: the call below it
+                # is its own, not its caller's
                 break
             up = further
     return answered, answers, tries
@@ -179,14 +183,14 @@ def _logical(row: int, service: I32, proxy: U8, parent: I64, outbound: U8, neste
 
 
 @nb.njit(cache=True, nogil=True)
-def _outermost(row: int, kind: U8, service: I32, parent: I64, outbound: U8) -> int:
+def _outermost(row: int, service: I32, parent: I64, side: U8) -> int:
     """The first teller of the call on the client's side: the application before its proxy."""
     steps = 0
     while steps < 64:
         above = parent[row]
         if above < 0 or service[above] != service[row]:
             return row
-        if kind[above] != CLIENT and not outbound[above]:
+        if side[above] != CLIENT_SIDE:
             return row
         row = above
         steps += 1
@@ -282,7 +286,7 @@ def _tell(
                     told[row] = NOTHING
                     continue
             other[row] = answered[row]
-            begin[row] = start[_outermost(row, kind, service, parent, outbound)]
+            begin[row] = start[_outermost(row, service, parent, side)]
             request[row] = 1 - repeated[row]
             attempts[row] = max(1, answers[row], tries[row])
         elif side[row] == SERVER_SIDE:
@@ -298,7 +302,7 @@ def _tell(
             other[row] = caller
             begin[row] = start[entry]
             if caller >= 0 and side[caller] == CLIENT_SIDE:
-                begin[row] = start[_outermost(caller, kind, service, parent, outbound)]
+                begin[row] = start[_outermost(caller, service, parent, side)]
                 logical = _logical(caller, service, proxy, parent, outbound, nested)
                 if repeated[logical] or last[logical] != entry:
                     request[row] = 0

@@ -1,19 +1,22 @@
 """Names for the other end of a call that nobody answered for.
 
 Precedence of names as Tempo's virtual nodes and the OpenTelemetry service graph connector have it,
-with `service.peer.name` first; cluster names as Istio writes them.
+with `service.peer.name` first; what names of clusters mean is in ``names``.
 """
 
 from typing import Final
 
 import polars as pl
 
+from pipeline.analyze import names
 from pipeline.model.topology import NodeKind
 
 ADDRESS: Final = r"^\[?[0-9a-fA-F:.]*[0-9:][0-9a-fA-F:.]*\]?(:\d+)?$"
 """An IP address, with or without a port: digits, colons and dots only."""
 
-ISTIO_HOST: Final = r"^(?:outbound|inbound-vip)\|\d+\|[^|]*\|([^|.]+)\.([^|.]+)\.svc\..*$"
+
+_SIDE: Final = "^(?:outbound|inbound)$"
+"""What stands in the place of a cluster where only the proxy's side is told."""
 
 
 def with_port(address: pl.Expr, port: pl.Expr) -> pl.Expr:
@@ -46,13 +49,6 @@ def topic() -> pl.Expr:
     )
 
 
-def istio_service(cluster: pl.Expr) -> pl.Expr:
-    """``namespace/name`` from Istio's cluster name; null when it is not one."""
-    name = cluster.str.extract(ISTIO_HOST, 1)
-    namespace = cluster.str.extract(ISTIO_HOST, 2)
-    return pl.when(name.is_not_null()).then(pl.format("{}/{}", namespace, name))
-
-
 def alias() -> pl.Expr:
     """What a client calls the other end by, when it is neither a database nor a topic.
 
@@ -61,8 +57,8 @@ def alias() -> pl.Expr:
     """
     return pl.coalesce(
         "service_peer_name",
-        istio_service(pl.col("upstream_cluster")),
-        "upstream_cluster",
+        names.node(pl.col("upstream_cluster")),
+        pl.when(~pl.col("upstream_cluster").str.contains(_SIDE)).then("upstream_cluster"),
         with_port(pl.col("server_address"), pl.col("server_port")),
         with_port(pl.col("network_peer_address"), pl.col("network_peer_port")),
     )
@@ -71,7 +67,7 @@ def alias() -> pl.Expr:
 def alias_kind(name: pl.Expr) -> pl.Expr:
     """The kind of node an alias stands for when nobody is known by it."""
     return (
-        pl.when(name.is_null() | name.str.contains(ADDRESS))
+        pl.when(name.is_null() | name.str.contains(ADDRESS) | name.str.contains(names.NO_SERVICE))
         .then(pl.lit(NodeKind.UNKNOWN.value))
         .otherwise(pl.lit(NodeKind.EXTERNAL.value))
     )

@@ -88,8 +88,10 @@ def from_spans(
     """
     if spans.is_empty():
         return pl.DataFrame(schema=TELLING).hstack(spans.select(*keep))
-    known = with_template(spans).join(
-        resources, on="resource_id", how="left", maintain_order="left"
+    known = (
+        with_template(spans)
+        .join(resources, on="resource_id", how="left", maintain_order="left")
+        .with_columns(is_proxy=pl.col("is_proxy") | pl.col("proxy"))
     )
     told = pair.pair(_numbers(known))
     ends = known.select("identity", "service")

@@ -11,10 +11,15 @@ from typing import Final, Protocol, cast
 from pipeline.model.decoded import Decoded
 from pipeline.model.topics import (
     ENVOY_ALS_FORMAT,
+    EXPOSITION_FORMATS,
     LINE_FORMATS,
     OTLP_LOGS_FORMAT,
     OTLP_METRICS_FORMAT,
     OTLP_TRACES_FORMAT,
+    REMOTE_WRITE_2_FORMAT,
+    REMOTE_WRITE_FORMAT,
+    ZIPKIN_JSON_FORMAT,
+    ZIPKIN_PROTO_FORMAT,
 )
 
 
@@ -31,12 +36,14 @@ MODULES: Final[Mapping[str, str]] = {
     OTLP_LOGS_FORMAT: "pipeline.decode.otlp_logs",
     ENVOY_ALS_FORMAT: "pipeline.decode.envoy_als",
     "jaeger_json": "pipeline.decode.jaeger_json",
-    "zipkin_json": "pipeline.decode.zipkin_json",
-    **{name: f"pipeline.decode.{name}" for name in LINE_FORMATS},
+    ZIPKIN_JSON_FORMAT: "pipeline.decode.zipkin_json",
+    ZIPKIN_PROTO_FORMAT: "pipeline.decode.zipkin_proto",
+    **{name: f"pipeline.decode.{name}" for name in (REMOTE_WRITE_FORMAT, REMOTE_WRITE_2_FORMAT)},
+    **{name: f"pipeline.decode.{name}" for name in (*LINE_FORMATS, *EXPOSITION_FORMATS)},
 }
 """The module of each format: it has a function ``decode`` and, where senders bring the format to
-the door, a ``GATE``, or ``LINES`` where its records are lines. A new format is one line here; one
-whose records are lines is one word in ``model/topics.py``."""
+the door, a ``GATE``, ``LINES`` where its records are lines, or ``DOCUMENTS`` where it is JSON. A
+new format is one line here; one whose records are lines is one word in ``model/topics.py``."""
 
 
 class _Decoders(Mapping[str, Decoder]):

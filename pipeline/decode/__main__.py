@@ -26,6 +26,9 @@ from pipeline.model.topics import (
     OTLP_LOGS_FORMAT,
     OTLP_METRICS_FORMAT,
     OTLP_TRACES_FORMAT,
+    PROMETHEUS_TEXT_FORMAT,
+    REMOTE_WRITE_2_FORMAT,
+    REMOTE_WRITE_FORMAT,
 )
 
 _TIME: Final = 1_000_000_000
@@ -76,6 +79,18 @@ def _access_logs() -> bytes:
     return b"\x12" + field_1(entries)[1:]
 
 
+def _remote_write() -> bytes:
+    label = field_1(b"__name__") + b"\x12\x01a"
+    sample = b"\x12\x02\x10\x01"
+    histogram = b"\x22\x0b\x08\x01\x5a\x02\x10\x01\x62\x01\x02\x78\x01"
+    return field_1(field_1(label) + sample + histogram)
+
+
+def _remote_write_2() -> bytes:
+    symbols = b'"\x08__name__"\x01a'
+    return symbols + b"*" + field_1(b"\x0a\x02\x00\x01\x12\x02\x10\x01")[1:]
+
+
 _LINES: Final = {
     "envoy_text": b'[2020-11-25T21:26:18Z] "GET /a?b HTTP/1.1" 200 - 0 1 2 3 "-" "c" "d" "e" "f"',
     "envoy_json": b'{"start_time":"2020-11-25T21:26:18Z","response_code":1,"path":"/"}\n{"a":1.5}',
@@ -86,12 +101,20 @@ _LINES: Final = {
 }
 """Lines that take a decoder through its kernels; other formats of lines need no others."""
 
+_EXPOSITION: Final = (
+    b'# TYPE a counter\na_total{code="200"} 1 # {trace_id="1",b="c"} 0.5 1\n'
+    b'h_bucket{le="1",a="b\\n"} 1\nh_bucket{le="+Inf",a="b\\n"} 2\nh_sum 1.5e300 5\nh_count 2 5\n'
+)
+
 SAMPLES: Final[Mapping[str, Callable[[], bytes]]] = {
     OTLP_TRACES_FORMAT: _traces,
     OTLP_METRICS_FORMAT: _metrics,
     OTLP_LOGS_FORMAT: _logs,
     ENVOY_ALS_FORMAT: _access_logs,
     **{name: partial(bytes, line) for name, line in _LINES.items()},
+    PROMETHEUS_TEXT_FORMAT: partial(bytes, _EXPOSITION),
+    REMOTE_WRITE_FORMAT: _remote_write,
+    REMOTE_WRITE_2_FORMAT: _remote_write_2,
 }
 """For each format a small message that takes its decoder through all kernels."""
 

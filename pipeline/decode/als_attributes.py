@@ -14,12 +14,14 @@ import pyarrow as pa
 
 from pipeline.decode.als_entries import Entries, joined, nanoseconds
 from pipeline.decode.als_messages import TEXTS_BY_TEXT, TIMES
-from pipeline.decode.envoy_words import HEADERS_WITH_QUERY
-from pipeline.decode.kernel import Ints
+from pipeline.decode.hashing import distinct
+from pipeline.decode.json_members import Members
+from pipeline.decode.json_text import JSON
+from pipeline.decode.kernel import Buffer, Ints, kernel
+from pipeline.decode.otlp_common import BOOL, INT, STRING
 from pipeline.decode.protobuf_struct import Json, any_of, struct_or_raw
-from pipeline.decode.text import LENGTH_MASK
-
-Objects = list[dict[str, Json]]
+from pipeline.decode.text import LENGTH_MASK, OFFSET_BITS
+from pipeline.model.secret_keys import URL_HEADERS
 
 COMMON_TEXTS: Final = (
     "upstream_transport_failure_reason",
@@ -60,14 +62,12 @@ TLS_TEXTS: Final = {
 }
 
 
-def without_query(url: str) -> str:
-    """A URL or path without query and fragment."""
-    return url.partition("?")[0].partition("#")[0]
+_QUERY, _FRAGMENT = ord("?"), ord("#")
 
 
 def attributes_of(entries: Entries) -> pa.Array:
     """One JSON object for each entry; None where nothing is left to tell."""
-    told: Objects = [{} for _ in range(len(entries))]
+    told = Members(entries.walked.buffer, len(entries))
     _texts_by_text(entries, told, "custom_tags", "")
     _of_common(entries, told)
     _of_filters(entries, told)
@@ -76,27 +76,24 @@ def attributes_of(entries: Entries) -> pa.Array:
         if prefix:
             _texts_by_text(entries, told, table, prefix)
     _of_http(entries, told)
-    return pa.array([orjson.dumps(one).decode() if one else None for one in told], pa.string())
+    return told.objects()
 
 
-def _of_common(entries: Entries, told: Objects) -> None:
+def _of_common(entries: Entries, told: Members) -> None:
     common = entries.common
     for name in COMMON_TEXTS:
-        _texts(entries, told, f"envoy.{name}", common.column(name))
+        _texts(told, f"envoy.{name}", common.column(name))
     for name in COMMON_COUNTS:
         _counts(told, f"envoy.{name}", common.column(name))
-    for entry in np.flatnonzero(common.column("intermediate_log_entry")).tolist():
-        told[entry]["envoy.intermediate_log_entry"] = True
+    here = np.flatnonzero(common.column("intermediate_log_entry"))
+    told.add(here, told.text(b"envoy.intermediate_log_entry"), 1, BOOL)
     for name in TIMES.values():
-        key = f"envoy.{name}_ns"
         here = np.flatnonzero(common.present(name))
-        for entry, time in zip(
-            here.tolist(), nanoseconds(common, name)[here].tolist(), strict=True
-        ):
-            told[entry][key] = time
+        times = nanoseconds(common, name)[here]
+        told.add(here, told.text(f"envoy.{name}_ns".encode()), times, INT)
 
 
-def _of_filters(entries: Entries, told: Objects) -> None:
+def _of_filters(entries: Entries, told: Members) -> None:
     rows = entries.walked.rows("filter_state")
     values = [
         any_of(entries.text(type_url), entries.data(value))
@@ -109,31 +106,31 @@ def _of_filters(entries: Entries, told: Objects) -> None:
     _values_by_text(entries, told, "metadata", [struct_or_raw(struct) for struct in structs])
 
 
-def _values_by_text(entries: Entries, told: Objects, table: str, values: list[Json]) -> None:
+def _values_by_text(entries: Entries, told: Members, table: str, values: list[Json]) -> None:
     gathered: defaultdict[int, dict[str, Json]] = defaultdict(dict)
     keys = entries.walked.rows(table).column("key").tolist()
     for entry, key, value in zip(entries.owners(table).tolist(), keys, values, strict=True):
         gathered[entry][entries.text(key)] = value
-    for entry, by_text in gathered.items():
-        told[entry][f"envoy.{table}"] = by_text
+    owners = np.array(list(gathered), np.int64)
+    texts = told.texts([orjson.dumps(by_text) for by_text in gathered.values()])
+    told.add(owners, told.text(f"envoy.{table}".encode()), texts, JSON)
 
 
-def _of_tls(entries: Entries, told: Objects) -> None:
+def _of_tls(entries: Entries, told: Members) -> None:
     tls = entries.parts["tls"]
     here = np.flatnonzero(tls.present("cipher_suite_told"))
-    suites = tls.column("cipher_suite")[here].tolist()
-    for entry, suite in zip(here.tolist(), suites, strict=True):
-        told[entry]["envoy.tls_cipher_suite"] = suite
+    suites = tls.column("cipher_suite")[here]
+    told.add(here, told.text(b"envoy.tls_cipher_suite"), suites, INT)
     for name, key in TLS_TEXTS.items():
-        _texts(entries, told, key, tls.column(name))
+        _texts(told, key, tls.column(name))
 
 
-def _of_http(entries: Entries, told: Objects) -> None:
+def _of_http(entries: Entries, told: Members) -> None:
     request, response = entries.parts["requests"], entries.parts["responses"]
     for name, key in REQUEST_TEXTS.items():
-        _texts(entries, told, key, request.column(name))
+        _texts(told, key, request.column(name))
     for name, key in REQUEST_URLS.items():
-        _texts(entries, told, key, request.column(name), url=True)
+        _texts(told, key, _without_query(entries, request.column(name)))
     for name in REQUEST_COUNTS:
         _counts(told, f"envoy.{name}", request.column(name))
     for name in RESPONSE_COUNTS:
@@ -141,32 +138,44 @@ def _of_http(entries: Entries, told: Objects) -> None:
     _counts(told, "server.port", request.column("port"))
 
 
-def _texts(entries: Entries, told: Objects, key: str, slices: Ints, *, url: bool = False) -> None:
+def _texts(told: Members, key: str, slices: Ints) -> None:
     here = np.flatnonzero(slices & LENGTH_MASK)
-    for entry, one in zip(here.tolist(), slices[here].tolist(), strict=True):
-        text = entries.text(one)
-        if url:
-            text = without_query(text)
-        if text:
-            told[entry][key] = text
+    told.add(here, told.text(key.encode()), slices[here], STRING)
 
 
-def _counts(told: Objects, key: str, counts: Ints) -> None:
-    here = np.flatnonzero(counts)
-    for entry, count in zip(here.tolist(), counts[here].view(np.uint64).tolist(), strict=True):
-        told[entry][key] = count
+def _counts(told: Members, key: str, counts: Ints) -> None:
+    label = told.text(key.encode())
+    here = np.flatnonzero(counts > 0)
+    told.add(here, label, counts[here], INT)
+    huge = np.flatnonzero(counts < 0)  # unsigned, and over 63 bits
+    digits = [b"%d" % one for one in counts[huge].view(np.uint64).tolist()]
+    told.add(huge, label, told.texts(digits), JSON)
 
 
-def _texts_by_text(entries: Entries, told: Objects, table: str, prefix: str) -> None:
+def _texts_by_text(entries: Entries, told: Members, table: str, prefix: str) -> None:
     rows = entries.walked.rows(table)
-    headers = bool(prefix)
-    for entry, key_slice, value_slice in zip(
-        entries.owners(table).tolist(),
-        rows.column("key").tolist(),
-        rows.column("value").tolist(),
-        strict=True,
-    ):
-        key, value = entries.text(key_slice), entries.text(value_slice)
-        if headers and key.lower() in HEADERS_WITH_QUERY:
-            value = without_query(value)
-        told[entry][prefix + key] = value
+    keys, values = rows.column("key"), rows.column("value")
+    if prefix and len(rows):
+        first, kinds = distinct(entries.walked.buffer, keys)
+        names = [entries.text(one) for one in keys[first].tolist()]
+        keys = told.texts([(prefix + name).encode() for name in names])[kinds]
+        urls = np.array([name.lower() in URL_HEADERS for name in names])[kinds]
+        values = np.where(urls, _without_query(entries, values), values)
+    told.add(entries.owners(table), keys, values, STRING)
+
+
+def _without_query(entries: Entries, urls: Ints) -> Ints:
+    """URLs or paths without query and fragment."""
+    cut = urls.copy()
+    _cut(entries.walked.buffer, cut)
+    return cut
+
+
+@kernel
+def _cut(source: Buffer, urls: Ints) -> None:
+    for index in range(len(urls)):
+        begin = urls[index] >> OFFSET_BITS
+        for length in range(urls[index] & LENGTH_MASK):
+            if source.data[begin + length] in (_QUERY, _FRAGMENT):
+                urls[index] = begin << OFFSET_BITS | length
+                break

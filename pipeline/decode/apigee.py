@@ -28,6 +28,7 @@ from pipeline.decode.gateway_records import (
     UNEVEN,
     UPSTREAM_FAILED,
     UPSTREAM_TIMEOUT,
+    Judged,
     Mask,
     address,
     between,
@@ -37,6 +38,7 @@ from pipeline.decode.gateway_records import (
     first_time,
     int64,
     iso_times,
+    judged,
     mask_of,
     matches,
     members,
@@ -46,7 +48,7 @@ from pipeline.decode.gateway_records import (
     where,
 )
 from pipeline.decode.kernel import Ints
-from pipeline.decode.lines import LineFormat
+from pipeline.decode.lines import Checked, LineFormat
 from pipeline.decode.pseudonyms import hashed
 from pipeline.decode.record_cells import Cells
 from pipeline.decode.record_plan import Path, Records
@@ -133,6 +135,9 @@ RECORDS: Final = Records(
     needed=("begin", "system_time", "logged_at", "refused"),
 )
 
+_JUDGED: Final = RECORDS.only("proxy", "id")
+"""The cells that say whether a record is taken; those that are needed belong to them."""
+
 ATTRIBUTES: Final = {
     "product": "apigee.api_product",
     "target": "apigee.target",
@@ -170,7 +175,6 @@ def decode(messages: Sequence[bytes]) -> Decoded:
     begin = _time(cells, "begin")
     end = _time(cells, "end")
     target_begin, target_end = _time(cells, "target_begin"), _time(cells, "target_end")
-    start = first_time(begin, _time(cells, "system_time"), iso_times(cells.texts("logged_at")))
     called = target_begin[1] | cells.told("target_status") | cells.told("target_ip")
     columns = {
         **_request(cells),
@@ -190,8 +194,19 @@ def decode(messages: Sequence[bytes]) -> Decoded:
         "response_flags": _flags(cells),
         "attributes": cells.attributes(ATTRIBUTES),
     }
+    return decoded(cells, columns, _judged(cells), _gateways(cells))
+
+
+def check(messages: Sequence[bytes]) -> Checked:
+    """What ``decode`` would do with messages."""
+    return _judged(cells_of([opened(message) for message in messages], _JUDGED)).checked
+
+
+def _judged(cells: Cells) -> Judged:
+    logged = iso_times(cells.texts("logged_at"))
+    start = first_time(_time(cells, "begin"), _time(cells, "system_time"), logged)
     unknown = ~(cells.told("proxy") | cells.told("id"))
-    return decoded(cells, columns, start, _gateways(cells), [(unknown, "not a record of Apigee")])
+    return judged(cells, start, [(unknown, "not a record of Apigee")])
 
 
 def opened(message: bytes) -> bytes:
@@ -326,4 +341,4 @@ def _gateway(told: Sequence[str]) -> dict[str, str | None]:
     }
 
 
-LINES: Final = LineFormat(fits, json=True, opened=opened, is_header=is_csv_header)
+LINES: Final = LineFormat(fits, json=True, opened=opened, is_header=is_csv_header, check=check)

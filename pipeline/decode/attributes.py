@@ -90,7 +90,8 @@ SPAN_ATTRIBUTES: Final[Mapping[str, Promoted]] = {
         )
     ),
     "error_type": Promoted((error.ERROR_TYPE,)),
-    "upstream_cluster": Promoted(("upstream_cluster", "upstream_cluster.name")),
+    # Linkerd's proxies say of a span no more than on which side of them it was
+    "upstream_cluster": Promoted(("upstream_cluster", "upstream_cluster.name", "direction")),
     "response_flags": Promoted(("response_flags",), literal="-"),
     "request_id": Promoted(("guid:x-request-id",)),
     "is_proxy": Promoted(("component",), "flag", literal="proxy"),

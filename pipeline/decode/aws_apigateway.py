@@ -26,6 +26,7 @@ from pipeline.decode.gateway_records import (
     RATE_LIMITED,
     REFUSED,
     UPSTREAM_TIMEOUT,
+    Judged,
     Mask,
     cells_of,
     decoded,
@@ -33,6 +34,7 @@ from pipeline.decode.gateway_records import (
     first_time,
     int64,
     iso_times,
+    judged,
     matches,
     members,
     repeated,
@@ -40,12 +42,12 @@ from pipeline.decode.gateway_records import (
     unix_nanoseconds,
 )
 from pipeline.decode.kernel import Ints
-from pipeline.decode.lines import LineFormat
+from pipeline.decode.lines import Checked, LineFormat
 from pipeline.decode.pseudonyms import hashed
 from pipeline.decode.record_cells import Cells
 from pipeline.decode.record_plan import Path, Records
 from pipeline.decode.trace_ids import trace_ids
-from pipeline.model.decoded import Decoded
+from pipeline.model.decoded import Decoded, Refusal
 
 _WORD: Final = re.compile(r"[A-Z]?[a-z0-9]+|[A-Z]+(?![a-z])")
 
@@ -120,6 +122,9 @@ RECORDS: Final = Records(
     needed=("epoch", "time", "logged_at", "refused"),
 )
 
+_JUDGED: Final = RECORDS.only("request_id", "extended_id")
+"""The cells that say whether a record is taken; those that are needed belong to them."""
+
 ATTRIBUTES: Final = {
     "request_id": "aws.request_id",
     "integration_id": "aws.integration.request_id",
@@ -154,7 +159,6 @@ def decode(messages: Sequence[bytes]) -> Decoded:
     """Decode access logs of API Gateway, bare or as CloudWatch Logs and Firehose deliver them."""
     lines = [opened(message) for message in messages]
     cells = cells_of(lines, RECORDS)
-    start = _start(cells)
     errors = cells.texts("error_type")
     columns = {
         **_request(cells),
@@ -172,15 +176,30 @@ def decode(messages: Sequence[bytes]) -> Decoded:
         "downstream_remote_address": hashed(cells.texts("source_ip")),
         "attributes": cells.attributes(ATTRIBUTES),
     }
+    found = decoded(cells, columns, _judged(cells), _gateways(cells))
+    return Decoded(found.batches, _in_wrapping(found.refused, lines, messages))
+
+
+def check(messages: Sequence[bytes]) -> Checked:
+    """What ``decode`` would do with messages."""
+    lines = [opened(message) for message in messages]
+    records, refused = _judged(cells_of(lines, _JUDGED)).checked
+    return Checked(records, _in_wrapping(refused, lines, messages))
+
+
+def _judged(cells: Cells) -> Judged:
     unknown = ~(cells.told("request_id") | cells.told("extended_id"))
-    found = decoded(cells, columns, start, _gateways(cells), [(unknown, "no request id")])
-    told = [
-        refusal
-        if lines[refusal.message] is messages[refusal.message]
-        else replace(refusal, offset=None)
-        for refusal in found.refused
-    ]
-    return Decoded(found.batches, tuple(told))
+    return judged(cells, _start(cells), [(unknown, "no request id")])
+
+
+def _in_wrapping(
+    refused: Sequence[Refusal], lines: Sequence[bytes], messages: Sequence[bytes]
+) -> tuple[Refusal, ...]:
+    """What is told of lines; where they were wrapped, nobody knows at which byte they stood."""
+    return tuple(
+        told if lines[told.message] is messages[told.message] else replace(told, offset=None)
+        for told in refused
+    )
 
 
 def _start(cells: Cells) -> tuple[Ints, Mask]:
@@ -225,7 +244,7 @@ _TYPICAL: Final = frozenset(
     if len(path) == 1
 )  # fmt: skip
 
-LINES: Final = LineFormat(fits, json=True, opened=opened)
+LINES: Final = LineFormat(fits, json=True, opened=opened, check=check)
 
 
 def clf_times(text: pa.Array) -> tuple[Ints, Mask]:

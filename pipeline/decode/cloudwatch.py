@@ -13,6 +13,7 @@ from typing import Final, TypeGuard
 
 import orjson
 
+from pipeline.decode.deep_json import written
 from pipeline.decode.gateway_records import (
     BAD_BASE64,
     BAD_GZIP,
@@ -23,11 +24,13 @@ from pipeline.decode.gateway_records import (
     TOO_WRAPPED,
     refused_record,
 )
+from pipeline.decode.via_otlp import flat
 from pipeline.errors import DecodeError
 
 GZIP: Final = b"\x1f\x8b"
 INFLATED_LIMIT: Final = 64 << 20
-"""How large the content of one payload may be, in bytes, all that is inflated for it together."""
+"""How large the content of one payload may be, in bytes, all that is inflated or repeated for it
+together."""
 
 _ENVELOPES: Final = (b'"awslogs"', b'"messageType"', b'"kinesis"', b'"records"')
 _CONTROL: Final = "CONTROL_MESSAGE"
@@ -36,11 +39,11 @@ _DEPTH: Final = 4
 """How deeply payloads may be wrapped in each other: a Firehose body holds records that are gzip."""
 
 
-class _Budget:
-    """How many bytes may still be inflated."""
+class Budget:
+    """How many bytes may still be inflated; below zero once it would have been more."""
 
-    def __init__(self) -> None:
-        self.left = INFLATED_LIMIT
+    def __init__(self, limit: int = INFLATED_LIMIT) -> None:
+        self.left = limit
 
 
 def is_wrapped(message: bytes) -> bool:
@@ -51,21 +54,25 @@ def is_wrapped(message: bytes) -> bool:
     return any(envelope in head for envelope in _ENVELOPES)
 
 
-def unwrap(message: bytes) -> bytes:
+def unwrap(message: bytes, budget: Budget | None = None) -> bytes:
     """The log lines of a payload, with where they come from among their members.
 
     What is none of CloudWatch's stays as it is; what cannot be read, and every control message by
     which CloudWatch asks whether anybody is there, leaves a record that says so.
+
+    Args:
+        message: the payload.
+        budget: shared by payloads that came together; else this one has its own.
     """
     lines: list[bytes] = []
-    _unwrap(message, lines, _Budget(), _DEPTH)
+    _unwrap(message, lines, budget or Budget(), _DEPTH)
     return b"\n".join((*lines, b""))
 
 
-def _unwrap(data: bytes, lines: list[bytes], budget: _Budget, depth: int) -> None:
+def _unwrap(data: bytes, lines: list[bytes], budget: Budget, depth: int) -> None:
     try:
         if data.startswith(GZIP):
-            data = _inflated(data, budget)
+            data = inflated(data, budget)
         for value, text in _documents(data):
             _document(value, text, lines, budget, depth)
     except DecodeError as error:
@@ -88,14 +95,14 @@ def _documents(data: bytes) -> Iterator[tuple[object, bytes]]:
                 yield None, line
 
 
-def _document(value: object, text: bytes, lines: list[bytes], budget: _Budget, depth: int) -> None:
+def _document(value: object, text: bytes, lines: list[bytes], budget: Budget, depth: int) -> None:
     if isinstance(value, list):
-        for item in value:
-            _document(item, orjson.dumps(item), lines, budget, depth)
+        for item in flat(value):
+            _document(item, written(item).encode(), lines, budget, depth)
         return
     inner = list(_payloads(value)) if isinstance(value, dict) else []
     if isinstance(value, dict) and value.get("messageType") in (_DATA, _CONTROL):
-        _events(value, lines)
+        _events(value, lines, budget)
     elif not inner:
         lines.append(_one_line(text))
     elif not depth:
@@ -124,8 +131,14 @@ def _from_base64(text: object) -> bytes:
         raise DecodeError(BAD_BASE64) from error
 
 
-def _inflated(data: bytes, budget: _Budget) -> bytes:
-    """The content of gzip data, one member after another; raises DecodeError."""
+def inflated(data: bytes, budget: Budget) -> bytes:
+    """The content of gzip data, one member after another.
+
+    Raises:
+        DecodeError: it is broken, ends too early, or is more than the budget allows.
+    """
+    if budget.left < 0:  # a limit of 0 bytes would be none to zlib
+        raise DecodeError(TOO_LARGE)
     parts: list[bytes] = []
     while data:
         inflater = zlib.decompressobj(wbits=31)
@@ -143,8 +156,8 @@ def _inflated(data: bytes, budget: _Budget) -> bytes:
     return b"".join(parts)
 
 
-def _events(value: Mapping[str, object], lines: list[bytes]) -> None:
-    """The lines of one message of CloudWatch Logs."""
+def _events(value: Mapping[str, object], lines: list[bytes], budget: Budget) -> None:
+    """The lines of one message of CloudWatch Logs; where they come from is told with each."""
     events = value.get("logEvents")
     if value.get("messageType") == _CONTROL:
         lines.append(refused_record(CONTROL))
@@ -160,6 +173,9 @@ def _events(value: Mapping[str, object], lines: list[bytes]) -> None:
     group = orjson.dumps({name: told for name, told in origin.items() if isinstance(told, str)})
     for event in events:
         told = event if isinstance(event, dict) else {}
+        budget.left -= len(group)
+        if budget.left < 0:
+            raise DecodeError(TOO_LARGE)
         lines.append(_event(told, group))
 
 

@@ -13,13 +13,15 @@ from typing import Final
 
 from pipeline.decode import MODULES, otlp_json
 from pipeline.decode.declaration import Each, Enter
+from pipeline.decode.documents import Documents
+from pipeline.decode.exposition_door import admit_exposition, mask_exposition
 from pipeline.decode.gate import Gate
 from pipeline.decode.intern import bytes_of, field_1
 from pipeline.decode.line_door import admit_lines
 from pipeline.decode.masking import MaskedKeys
 from pipeline.decode.wire import Format, Walked
 from pipeline.errors import DecodeError, InvalidInput
-from pipeline.model.topics import ENVOY_ALS_FORMAT, LINE_FORMATS
+from pipeline.model.topics import ENVOY_ALS_FORMAT, EXPOSITION_FORMATS, LINE_FORMATS
 
 __all__ = ["Admission", "MaskedKeys", "admit", "admit_foreign", "envoy_identifier"]
 
@@ -29,7 +31,8 @@ class Admission:
     """A body that may go on the bus.
 
     Attributes:
-        body: the bytes; of the same length as they came, the values of masked keys overwritten.
+        body: the bytes, the values of masked keys overwritten; of the same length as they came,
+            but for JSON documents.
         records: how many records of it the decoder will take.
         rejected: how many it will refuse.
         reason: why, of the first of these; empty when there is none.
@@ -42,16 +45,24 @@ class Admission:
 
 
 def admit(format_name: str, body: bytes, masked: MaskedKeys) -> Admission:
-    """Check a body of a protobuf format or of lines, count its records, and mask its secrets.
+    """Check a body, count its records, and mask its secrets.
+
+    It may be of a format of protobuf, of lines, of scraped text, or of JSON documents.
 
     Raises:
         DecodeError: the body is malformed; nothing of it can be taken.
         InvalidInput: there is no such format at the door.
     """
-    if format_name in LINE_FORMATS:
-        lines = admit_lines(format_name, body, masked)
+    if format_name in (*LINE_FORMATS, *EXPOSITION_FORMATS):
+        check = admit_lines if format_name in LINE_FORMATS else admit_exposition
+        lines = check(format_name, body, masked)
         reason = lines.refused[0].reason if lines.refused else ""
         return Admission(lines.body, lines.records, lines.rejected, reason)
+    if documents := _found_documents(format_name):
+        body, converted = documents.admit(body, masked)
+        reason = converted.refused[0].reason if converted.refused else ""
+        rejected = sum(told.records for told in converted.refused)
+        return Admission(body, converted.spans, rejected, reason)
     gate = _gate(format_name)
     walked = gate.format.walk([body])
     _must_be_whole(walked, format_name)
@@ -59,7 +70,8 @@ def admit(format_name: str, body: bytes, masked: MaskedKeys) -> Admission:
     rejected = sum(refusal.records for refusal in refused)
     records = sum(len(walked.rows(table)) for table in gate.records)
     reason = refused[0].reason if refused else ""
-    if masked.mask(walked, gate.headers):
+    hidden = gate.mask(walked, masked) if gate.mask else masked.mask(walked, gate.headers)
+    if hidden:
         body = walked.buffer.data[: walked.buffer.size].tobytes()
     return Admission(body, records - rejected, rejected, reason)
 
@@ -77,7 +89,9 @@ def admit_foreign(format_name: str, body: bytes, masked: MaskedKeys) -> bytes:
         body = otlp_json.to_protobuf(body, otlp_json.REQUESTS[format_name])
     if format_name not in MODULES:
         return body
-    if format_name in LINE_FORMATS or _found_gate(format_name):
+    if format_name in EXPOSITION_FORMATS:
+        return mask_exposition(format_name, body, masked)
+    if _comes_to_the_door(format_name):
         return admit(format_name, body, masked).body
     return masked.mask_json(body)
 
@@ -139,15 +153,30 @@ def _must_be_whole(walked: Walked, format_name: str) -> None:
         raise DecodeError(refusal.reason, offset=refusal.offset, format=format_name)
 
 
-@cache
+def _comes_to_the_door(format_name: str) -> bool:
+    known = format_name in LINE_FORMATS or _found_gate(format_name) or _found_documents(format_name)
+    return bool(known)
+
+
 def _found_gate(format_name: str) -> Gate | None:
-    module = import_module(MODULES[format_name]) if format_name in MODULES else None
-    gate = getattr(module, "GATE", None)
+    gate = _told_by_module(format_name, "GATE")
     return gate if isinstance(gate, Gate) else None
+
+
+def _found_documents(format_name: str) -> Documents | None:
+    documents = _told_by_module(format_name, "DOCUMENTS")
+    return documents if isinstance(documents, Documents) else None
+
+
+@cache
+def _told_by_module(format_name: str, name: str) -> object:
+    module = import_module(MODULES[format_name]) if format_name in MODULES else None
+    return getattr(module, name, None)
 
 
 def _gate(format_name: str) -> Gate:
     gate = _found_gate(format_name)
     if gate is None:
-        raise InvalidInput("format", found=format_name, allowed="a format of protobuf or of lines")
+        allowed = "a format of protobuf, of lines, of scraped text or of JSON documents"
+        raise InvalidInput("format", found=format_name, allowed=allowed)
     return gate

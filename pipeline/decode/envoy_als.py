@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from pipeline.decode.als_addresses import address
 from pipeline.decode.als_attributes import attributes_of
 from pipeline.decode.als_entries import Entries, entries_of, nanoseconds, words
 from pipeline.decode.als_messages import ADDRESSES, ENVOY_ALS, TEXTS_BY_TEXT, TIMES
@@ -27,6 +28,7 @@ from pipeline.decode.envoy_words import (
 )
 from pipeline.decode.gate import Gate
 from pipeline.decode.kernel import Ints
+from pipeline.decode.masking import MaskedKeys
 from pipeline.decode.parts import Part, first_told
 from pipeline.decode.refusals import with_records
 from pipeline.decode.text import LENGTH_MASK
@@ -43,10 +45,10 @@ LAST_DURATION: Final = 4_611_686_010
 """Seconds up to which the difference of two durations fits, too."""
 
 UNREPRESENTABLE: Final = "a time outside the years 1677 to 2262, or a duration over 146 years"
-SOCKET, PIPE, INTERNAL = 1, 2, 3
-NAMED_PORT: Final = 4
 URI, DNS = 1, 2
 TRACEPARENT: Final = r"^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}(-.*)?$"
+URLS: Final = ("path", "original_path", "referer")
+"""Cells of requests that hold URLs."""
 QUERY: Final = "(?s)[?#].*"
 GRPC: Final = "application/grpc"
 GRPC_STATUS: Final = "grpc-status"
@@ -149,38 +151,12 @@ def _flags(flags: Part) -> pa.Array:
 
 
 def _addresses(entries: Entries) -> dict[str, pa.Array]:
-    columns = {table: _address(entries, table) for table in ADDRESSES.values()}
+    columns = {table: address(entries, table) for table in ADDRESSES.values()}
     attempts = pa.array(entries.common.column("attempt_count"), pa.int64()).cast(pa.uint32())
     # no attempt, although a host was reached, is what proxies say that do not count attempts
     untold = pc.and_(pc.equal(attempts, 0), columns["upstream_remote_address"].is_valid())
     nothing = pa.scalar(None, pa.uint32())
     return columns | {"attempt_count": pc.if_else(untold, nothing, attempts)}
-
-
-def _address(entries: Entries, table: str) -> pa.Array:
-    """``ip:port``, ``[ip]:port``, the path of a pipe, or ``envoy://listener/endpoint``."""
-    part = Part(entries.walked.rows(table), len(entries))
-    kind, host = part.case("kind"), entries.texts(part.column("host"))
-    host = pc.if_else(
-        pc.match_substring(host, ":"), pc.binary_join_element_wise("[", host, "]", ""), host
-    )
-    named = pa.array(part.case("port_kind") == NAMED_PORT)
-    port = pc.if_else(
-        named,
-        pc.coalesce(entries.texts(part.column("named_port")), "0"),
-        numbers(part.column("port"), pa.int64()).cast(pa.string()),
-    )
-    listener, endpoint = entries.texts(part.column("listener")), part.column("endpoint")
-    end = pc.coalesce(pc.binary_join_element_wise("/", entries.texts(endpoint), ""), "")
-    internal = pc.binary_join_element_wise("envoy://", pc.coalesce(listener, ""), end, "")
-    nothing = pa.nulls(len(entries), pa.string())
-    return pc.choose(
-        pa.array(kind),
-        nothing,
-        pc.binary_join_element_wise(host, port, ":"),
-        entries.texts(part.column("path")),
-        internal,
-    )
 
 
 def _tls(entries: Entries) -> dict[str, pa.Array]:
@@ -276,5 +252,11 @@ def _trace(entries: Entries) -> dict[str, pa.Array]:
     }
 
 
-GATE: Final = Gate(ENVOY_ALS, ("entries",), refused, TEXTS_BY_TEXT)
+def mask(walked: Walked, masked: MaskedKeys) -> bool:
+    """Overwrite secrets in headers, tags and in the queries of paths; tells if there were any."""
+    hidden = masked.mask(walked, TEXTS_BY_TEXT)
+    return masked.mask_cells(walked, "requests", URLS) or hidden
+
+
+GATE: Final = Gate(ENVOY_ALS, ("entries",), refused, mask=mask)
 """What the door knows of access logs."""

@@ -13,12 +13,12 @@ import numpy as np
 from pipeline.decode.access_log_rows import Told
 from pipeline.decode.columns import times
 from pipeline.decode.envoy_lines import ATTRIBUTES, NUMBERS, TEXTS, decoded
-from pipeline.decode.envoy_words import HEADERS_WITH_QUERY
 from pipeline.decode.flat_json import REASONS, FlatJson
 from pipeline.decode.json_lines import has_keys
 from pipeline.decode.lines import LineFormat, lines_of
 from pipeline.decode.text_values import of_texts, rfc3339
 from pipeline.model.decoded import Decoded
+from pipeline.model.secret_keys import URL_HEADERS
 
 LINES: Final = LineFormat(has_keys("start_time", "response_code"), json=True)
 
@@ -34,6 +34,8 @@ _HEADERS: Final = {
     "upstream_service_time": ("x-envoy-upstream-service-time",),
     "grpc_status": ("grpc-status", "grpc_status_number"),
     "content_type": ("content-type",),
+    "x_b3_traceid": ("x-b3-traceid",),
+    "x_amzn_trace_id": ("x-amzn-trace-id",),
 }
 """What fields are called where somebody named them after headers."""
 
@@ -56,7 +58,7 @@ FORMAT: Final = FlatJson(
     ATTRIBUTES,
     _HEADERS,
     canonical,
-    frozenset(name.lstrip(":").replace("-", "_") for name in HEADERS_WITH_QUERY),
+    frozenset(name.lstrip(":").replace("-", "_") for name in URL_HEADERS),
 )
 
 

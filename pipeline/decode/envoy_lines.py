@@ -12,12 +12,14 @@ Sources: istio/istio ``pilot/pkg/model/telemetry_logging.go``, envoyproxy/envoy
 ``docs/root/configuration/observability/access_log/usage.rst``.
 """
 
+from dataclasses import replace
 from typing import Final
 
 import polars as pl
 
 from pipeline.decode import access_log_rows
 from pipeline.decode.access_log_rows import Told
+from pipeline.decode.trace_ids import trace_ids
 from pipeline.model.decoded import Decoded
 
 TEXTS: Final = (
@@ -25,7 +27,8 @@ TEXTS: Final = (
     "request_id", "authority", "upstream_host", "upstream_cluster", "upstream_local_address",
     "downstream_local_address", "downstream_remote_address", "downstream_direct_remote_address",
     "requested_server_name", "route_name", "grpc_status", "content_type", "traceparent",
-    "access_log_type", "downstream_peer_uri_san", "downstream_local_uri_san",
+    "trace_id", "b3", "x_b3_traceid", "x_amzn_trace_id", "access_log_type",
+    "downstream_peer_uri_san", "downstream_local_uri_san",
     "downstream_tls_version", "stream_id",
 )  # fmt: skip
 NUMBERS: Final = {
@@ -45,6 +48,9 @@ ATTRIBUTES: Final = {
 }
 """Fields without a column, and the attributes they are kept as."""
 
+_TRACES: Final = ("traceparent", "trace_id", "b3", "x_b3_traceid", "x_amzn_trace_id")
+"""Where a trace id may stand: headers, and what ``%TRACE_ID%`` tells of the proxy's own span."""
+
 LOG_TYPES: Final = (
     "NotSet", "TcpUpstreamConnected", "TcpPeriodic", "TcpConnectionEnd", "DownstreamStart",
     "DownstreamPeriodic", "DownstreamEnd", "UpstreamPoolReady", "UpstreamPeriodic", "UpstreamEnd",
@@ -55,7 +61,6 @@ LOG_TYPES: Final = (
 
 _MILLISECOND: Final = 1_000_000
 _QUERY: Final = r"(?s)[?#].*"
-_TRACEPARENT: Final = r"^[0-9a-f]{2}-([0-9a-f]{16})([0-9a-f]{16})-[0-9a-f]{16}-[0-9a-f]{2}(?:-.*)?$"
 _SERVICE_HOST: Final = r"([^|.]+)\.([^|.]+)\.svc(?:\..*)?$"
 _ASKED_FOR: Final = r"^outbound_\.\d+_\.[^.]*_\." + _SERVICE_HOST
 _OWN_HOST: Final = r"^inbound\|\d+\|[^|]*\|" + _SERVICE_HOST
@@ -71,7 +76,9 @@ def decoded(told: Told) -> Decoded:
         told: its fields are all of ``TEXTS`` (null for ``-``) and of ``NUMBERS``; ``istio``, which
             lines are known to be Istio's, may be there too.
     """
-    columns = (*_http(), *_trace(), *_duration(), *_connection(), *_plain())
+    ids = trace_ids([told.fields[name] for name in _TRACES])
+    told = replace(told, fields={**told.fields, **ids})
+    columns = (*_http(), *map(pl.col, ids), *_duration(), *_connection(), *_plain())
     istio = pl.col("istio") if "istio" in told.fields else pl.lit(value=False).alias("istio")
     by = ("upstream_cluster", "requested_server_name", istio)
     return access_log_rows.decoded(told, columns, _reporter(), by=by)
@@ -96,21 +103,6 @@ def _http() -> tuple[pl.Expr, ...]:
         pl.when(path != "").then(path).alias("url_path"),
         pl.when(http).then("response_code").alias("http_response_status_code"),
         pl.col("grpc_status").alias("rpc_status_code"),
-    )
-
-
-def _trace() -> tuple[pl.Expr, ...]:
-    """The trace id of a ``traceparent`` that is valid."""
-    halves = [
-        pl.col("traceparent")
-        .str.extract(_TRACEPARENT, group)
-        .str.to_integer(base=16, dtype=pl.UInt64, strict=False)
-        for group in (1, 2)
-    ]
-    told = pl.any_horizontal(half != 0 for half in halves)
-    return (
-        pl.when(told).then(halves[0]).alias("trace_id_high"),
-        pl.when(told).then(halves[1]).alias("trace_id_low"),
     )
 
 

@@ -56,18 +56,3 @@ RESPONSE_FLAGS: Final = {
     28: "DR",
 }
 """Field number of ResponseFlags to short name, in the order in which they are joined."""
-
-HEADERS_WITH_QUERY: Final = frozenset(
-    {
-        ":path",
-        "referer",
-        "location",
-        "content-location",
-        "x-envoy-original-path",
-        "x-original-uri",
-        "x-original-url",
-        "x-forwarded-uri",
-        "x-rewrite-url",
-    }
-)
-"""Headers that hold a URL: what follows the path may be secret and is not kept."""

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+from pipeline.decode.masking import MaskedKeys
 from pipeline.decode.wire import Format, Walked
 from pipeline.model.decoded import Refusal
 
@@ -17,9 +18,12 @@ class Gate:
         refused: what the decoder refuses of a walk: whole messages, and records of others.
         headers: tables of headers (cells ``key`` and ``value``, text by text), and the prefix that
             their keys have where headers are attributes. Tables of attributes need not be named.
+        mask: overwrites secrets in the walk's buffer and tells if it did, where they cannot be
+            found by ``headers``.
     """
 
     format: Format
     records: tuple[str, ...]
     refused: Callable[[Walked], tuple[Refusal, ...]]
     headers: Mapping[str, str] = field(default_factory=dict)
+    mask: Callable[[Walked, MaskedKeys], bool] | None = None

@@ -6,6 +6,7 @@ record holds, headers and bodies above all, is not kept.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 
 from pipeline.decode.intern import id_of
 from pipeline.decode.kernel import Ints
+from pipeline.decode.lines import Checked
 from pipeline.decode.record_cells import Cells, column_of, truths
 from pipeline.decode.record_plan import Records, compile_records
 from pipeline.decode.record_walk import FAULTS_NAMED, walk
@@ -90,20 +92,34 @@ def cells_of(messages: Sequence[bytes], records: Records) -> Cells:
     return Cells(walk(messages, compile_records(records), len(names)), names)
 
 
-def decoded(
-    cells: Cells,
-    columns: Mapping[str, pa.Array],
-    start: tuple[Ints, Mask],
-    resources: tuple[pa.Array, pa.Table],
-    wrong: Sequence[tuple[Mask, str]] = (),
-) -> Decoded:
-    """Put columns together to rows; columns that are not told are null.
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """Which records are taken.
+
+    Attributes:
+        start: when each request began, Unix nanoseconds.
+        kept: which records are taken.
+        refused: what is told of the others, in message order.
+    """
+
+    start: Ints
+    kept: Mask
+    refused: tuple[Refusal, ...]
+
+    @property
+    def checked(self) -> Checked:
+        """The answer of the check at the door."""
+        return Checked(int(self.kept.sum()), self.refused)
+
+
+def judged(
+    cells: Cells, start: tuple[Ints, Mask], wrong: Sequence[tuple[Mask, str]] = ()
+) -> Judged:
+    """Say which records are taken, and why others are not.
 
     Args:
         cells: the records.
-        columns: columns of ``access_logs``.
         start: when each request began, Unix nanoseconds, and where that is told.
-        resources: answer of ``resources_of``.
         wrong: records that are refused, and why.
     """
     moment, told = start
@@ -118,13 +134,31 @@ def decoded(
         refused += _refusals(cells, mask & kept, reason)
         kept &= ~mask
     refused.sort(key=lambda refusal: (refusal.message, refusal.offset or 0))
+    return Judged(moment, kept, tuple(refused))
+
+
+def decoded(
+    cells: Cells,
+    columns: Mapping[str, pa.Array],
+    judgement: Judged,
+    resources: tuple[pa.Array, pa.Table],
+) -> Decoded:
+    """Put columns together to rows; columns that are not told are null.
+
+    Args:
+        cells: the records.
+        columns: columns of ``access_logs``.
+        judgement: which of the records are taken.
+        resources: answer of ``resources_of``.
+    """
+    kept, refused = judgement.kept, judgement.refused
     if not kept.any():
-        return Decoded(refused=tuple(refused))
+        return Decoded(refused=refused)
     ids, named = resources
     whole = {
         "log_type": column_of(np.zeros(len(cells), np.int64), kept, pa.uint8()),
         **columns,
-        "start_time": column_of(moment, told, pa.int64()).cast(pa.timestamp("ns")),
+        "start_time": column_of(judgement.start, kept, pa.int64()).cast(pa.timestamp("ns")),
         "resource_id": ids,
     }
     arrays = [
@@ -135,7 +169,7 @@ def decoded(
     if not kept.all():
         rows = rows.filter(truths(kept))
     speaking = pc.is_in(named["resource_id"], pc.unique(rows["resource_id"]))
-    return Decoded({ACCESS_LOGS.name: rows, RESOURCES.name: named.filter(speaking)}, tuple(refused))
+    return Decoded({ACCESS_LOGS.name: rows, RESOURCES.name: named.filter(speaking)}, refused)
 
 
 def _taken_apart(cells: Cells) -> list[tuple[Mask, str]]:

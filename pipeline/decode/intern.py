@@ -31,6 +31,8 @@ Attributes = Mapping[str, Json]
 InternedRow = Mapping[str, str | None]
 
 LINKERD_PROXY: Final = "linkerd-proxy"
+KONG: Final = "kong"
+"""What proxies call themselves as a service, unless told otherwise."""
 UNKNOWN_SERVICE: Final = "unknown_service"
 
 _REMEMBERED: Final = 1 << 13
@@ -160,6 +162,8 @@ def _text(attributes: Attributes, *names: str) -> str | None:
 def _system(attributes: Attributes) -> str:
     if attributes.get("service.name") == LINKERD_PROXY:
         return "linkerd"
+    if attributes.get("service.name") == KONG:
+        return "kong"
     if any(name.startswith("istio.") for name in attributes):
         return "istio"
     return "envoy" if attributes.get("telemetry.sdk.name") == "envoy" else "otel"

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from pipeline.decode.als_attributes import without_query
+from pipeline.decode.deep_json import members_written, written
 from pipeline.decode.kernel import Ints
 from pipeline.decode.lines import Lines, lines_of
 from pipeline.decode.text import LENGTH_MASK, OFFSET_BITS
@@ -168,7 +168,7 @@ class JsonColumns:
         """
         told = [
             {
-                named.get(name, name): without_query(value)
+                named.get(name, name): _without_query(value)
                 if name in urls and isinstance(value, str)
                 else value
                 for name, value in one.items()
@@ -176,7 +176,7 @@ class JsonColumns:
             }
             for one in self._objects
         ]
-        return pa.array([orjson.dumps(one).decode() if one else None for one in told], pa.string())
+        return pa.array([members_written(one) if one else None for one in told], pa.string())
 
 
 def _renamed(one: Mapping[str, Any], names: Mapping[str, str]) -> Object:
@@ -199,7 +199,7 @@ _NULL: Final = pa.scalar(None, pa.string())
 def _as_text(value: object) -> str | None:
     if value is None or isinstance(value, str):
         return value
-    return orjson.dumps(value).decode()
+    return written(value)
 
 
 def _as_number(value: object) -> int | None:
@@ -213,3 +213,8 @@ def _as_number(value: object) -> int | None:
     if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 1 << 63:
         return value
     return -1
+
+
+def _without_query(url: str) -> str:
+    """A URL or path without query and fragment."""
+    return url.partition("?")[0].partition("#")[0]

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import orjson
 
+from pipeline.decode.deep_json import written
 from pipeline.errors import DecodeError
 
 MASK: Final = "****"
@@ -45,7 +46,7 @@ def masked_text(text: bytes, keys: Hidden) -> bytes:
 
 
 def mask(value: object, keys: Hidden) -> bool:
-    """Hide the values of keys in place; tells whether there were any."""
+    """Hide the values of keys in place; tells whether anything was hidden."""
     found = False
     waiting: list[Any] = [value]
     while waiting:
@@ -70,10 +71,15 @@ def _mask_members(item: dict[str, Any], keys: Hidden) -> bool:
     key = item.get("key")
     if isinstance(key, str) and key.lower() in keys:
         hidden |= dict.fromkeys((name for name in _VALUES if name in item), keys[key.lower()])
+    changed = False
     for name, hide in hidden.items():
         value = item[name]
-        item[name] = hide(value if isinstance(value, str) else orjson.dumps(value).decode())
-    return bool(hidden)
+        text = value if isinstance(value, str) else written(value)
+        shown = hide(text)
+        if shown != text:
+            item[name] = shown
+            changed = True
+    return changed
 
 
 def _masked_line(line: bytes, keys: Hidden) -> bytes:

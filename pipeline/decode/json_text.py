@@ -38,6 +38,9 @@ from pipeline.decode.text import (
 )
 from pipeline.decode.wire import MAX_DEPTH, Rows
 
+JSON: Final = 1 << 10
+"""Type of a value whose slice is JSON text already; none that comes over the wire has it."""
+
 _ROW_ROOM: Final = 64 + MAX_DEPTH
 """Room for what a value needs beside its texts: quotes, digits, brackets."""
 
@@ -322,7 +325,7 @@ def _room(values: Values, row: int) -> int:
     """How many bytes a row may need, with what must be closed before and behind it."""
     kind = values.cells[row, values.type]
     length = values.cells[row, values.key] & LENGTH_MASK
-    if kind in (STRING, BYTES):
+    if kind in (STRING, BYTES, JSON):
         length += values.cells[row, values.value] & LENGTH_MASK
     return int(LONGEST_ESCAPED * length + _ROW_ROOM)
 
@@ -349,10 +352,10 @@ def _plain_value(source: Buffer, kind: int, value: int, out: Buffer, at: int) ->
         return decimal(value, out, at)
     if kind == BYTES:
         return base64(source, value, out, at)
-    if kind == BOOL and value:
-        return _word(_TRUE, out, at)
+    if kind == JSON:
+        return copy(source, value, out, at)
     if kind == BOOL:
-        return _word(_FALSE, out, at)
+        return _word(_TRUE, out, at) if value else _word(_FALSE, out, at)
     return _word(_NULL, out, at)
 
 

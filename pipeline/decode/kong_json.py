@@ -22,12 +22,14 @@ from pipeline.decode.gateway_records import (
     RATE_LIMITED,
     UPSTREAM_FAILED,
     UPSTREAM_TIMEOUT,
+    Judged,
     Mask,
     address,
     cells_of,
     decoded,
     first_that_holds,
     int64,
+    judged,
     mask_of,
     matches,
     members,
@@ -35,7 +37,7 @@ from pipeline.decode.gateway_records import (
     where,
 )
 from pipeline.decode.kernel import Ints
-from pipeline.decode.lines import LineFormat
+from pipeline.decode.lines import Checked, LineFormat
 from pipeline.decode.pseudonyms import hashed
 from pipeline.decode.record_cells import Cells, column_of, truths
 from pipeline.decode.record_plan import Records
@@ -112,7 +114,16 @@ def fits(line: bytes) -> bool:
     return {"started_at", "latencies"} <= members(line).keys()
 
 
-LINES: Final = LineFormat(fits, json=True)
+_JUDGED: Final = RECORDS.only("started_at", "status", "method", "session_received", "session_sent")
+"""The cells that say whether a record is taken."""
+
+
+def check(messages: Sequence[bytes]) -> Checked:
+    """What ``decode`` would do with messages."""
+    return _judged(cells_of(messages, _JUDGED)).checked
+
+
+LINES: Final = LineFormat(fits, json=True, check=check)
 
 ATTRIBUTES: Final = {
     "latency_kong": "kong.latencies.kong",
@@ -144,7 +155,7 @@ _TRY: Final = ("ip", "port", "state", "code", "balancer_latency")
 def decode(messages: Sequence[bytes]) -> Decoded:
     """Decode Kong's log records."""
     cells = cells_of(messages, RECORDS)
-    stream = cells.told("session_received") | cells.told("session_sent")
+    stream = _is_stream(cells)
     tries = cells.counts("try_count")
     proxied = _proxied(cells, tries)
     columns = {
@@ -157,11 +168,18 @@ def decode(messages: Sequence[bytes]) -> Decoded:
         "downstream_remote_address": hashed(cells.texts("client_ip")),
         "response_flags": _flags(cells, proxied),
     }
+    return decoded(cells, columns, _judged(cells), _gateways(cells))
+
+
+def _judged(cells: Cells) -> Judged:
     started = cells.numbers("started_at", scale=MILLISECONDS)
-    unknown = ~(cells.told("status") | cells.told("method") | stream)
-    return decoded(
-        cells, columns, started, _gateways(cells), [(unknown, "not a log record of Kong")]
-    )
+    unknown = ~(cells.told("status") | cells.told("method") | _is_stream(cells))
+    return judged(cells, started, [(unknown, "not a log record of Kong")])
+
+
+def _is_stream(cells: Cells) -> Mask:
+    """Which records are of connections, not of requests."""
+    return cells.told("session_received") | cells.told("session_sent")
 
 
 _TRACES: Final = (

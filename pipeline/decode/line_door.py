@@ -8,7 +8,7 @@ from functools import cache
 from importlib import import_module
 
 from pipeline.decode import DECODERS, MODULES
-from pipeline.decode.lines import LineFormat
+from pipeline.decode.lines import Checked, LineFormat
 from pipeline.decode.masking import MaskedKeys
 from pipeline.model.decoded import Refusal
 from pipeline.model.topics import FORMAT_SIGNAL, LINE_FORMATS
@@ -41,12 +41,19 @@ def admit_lines(format_name: str, body: bytes, masked: MaskedKeys) -> AdmittedLi
     open_lines = line_format(format_name).opened
     lines = open_lines(body) if open_lines else body
     masked_lines = masked.mask_text(lines, format_name)
-    decoded = DECODERS[format_name]([masked_lines])
-    rows = decoded.batches.get(FORMAT_SIGNAL[format_name])
-    refused = decoded.refused
+    records, refused = _checked(format_name, masked_lines)
     if len(lines) != len(body):
         refused = tuple(replace(refusal, offset=None) for refusal in refused)
-    return AdmittedLines(masked_lines, 0 if rows is None else rows.num_rows, refused)
+    return AdmittedLines(masked_lines, records, refused)
+
+
+def _checked(format_name: str, lines: bytes) -> Checked:
+    check = line_format(format_name).check
+    if check:
+        return check([lines])
+    decoded = DECODERS[format_name]([lines])
+    rows = decoded.batches.get(FORMAT_SIGNAL[format_name])
+    return Checked(0 if rows is None else rows.num_rows, decoded.refused)
 
 
 @cache

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,18 @@ REFUSALS_TOLD: Final = 100
 _NEWLINE: Final = ord("\n")
 
 
+class Checked(NamedTuple):
+    """What a decoder would do with messages.
+
+    Attributes:
+        records: how many records it would take.
+        refused: what it would refuse.
+    """
+
+    records: int
+    refused: tuple[Refusal, ...]
+
+
 @dataclass(frozen=True, slots=True)
 class LineFormat:
     """What must be known of a format whose records are lines; each such decoder has one.
@@ -27,12 +39,15 @@ class LineFormat:
         opened: takes off what lines are wrapped into, so that secrets in it can be masked; what is
             not wrapped it answers as it is.
         is_header: whether the first line of a file names the columns of all others.
+        check: says what the decoder would do, by the same code and without making columns; where
+            there is none the decoder itself is asked.
     """
 
     fits: Callable[[bytes], bool]
     json: bool = False
     opened: Callable[[bytes], bytes] | None = None
     is_header: Callable[[bytes], bool] | None = None
+    check: Callable[[Sequence[bytes]], Checked] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,7 @@
 """Values of secret and of personal attributes are overwritten in place, before anything is stored.
 
-Secrets become stars, persons pseudonyms (see ``persons``).
+Secrets become stars, persons pseudonyms (see ``persons``). Of URLs only what is secret in them is
+overwritten.
 """
 
 from collections.abc import Iterable, Mapping
@@ -14,17 +15,17 @@ from pipeline.decode.kernel import Buffer, Bytes, Ints, buffer_of, inlined, kern
 from pipeline.decode.otlp_common import BYTES, STRING
 from pipeline.decode.persons import Hider, Persons, hide, nobody
 from pipeline.decode.text import LENGTH_MASK, OFFSET_BITS, slices_of
-from pipeline.decode.text_masking import TextMask
+from pipeline.decode.text_masking import Names, TextMask, mask_within
 from pipeline.decode.text_persons import TextPersons
 from pipeline.decode.wire import Rows, Walked
-from pipeline.model.secret_keys import SECRET_KEYS
+from pipeline.model.secret_keys import SECRET_KEYS, URL_KEYS
 
 REQUEST_HEADER: Final = "http.request.header."
 RESPONSE_HEADER: Final = "http.response.header."
 
 _STAR: Final = ord("*")
 _SIZES: Final = 256
-_SECRET, _PERSONAL = 1, 2
+_SECRET, _PERSONAL, _URL = 1, 2, 3
 
 
 class _Keys(NamedTuple):
@@ -33,7 +34,7 @@ class _Keys(NamedTuple):
     Attributes:
         text: all keys in lower case.
         slices: where each is.
-        kinds: whether each is the key of a secret or of a person.
+        kinds: whether each is the key of a secret, of a person or of a URL.
         likely: by length and last byte whether a key may be among them; most are not.
     """
 
@@ -57,10 +58,16 @@ class MaskedKeys:
         self._compiled = {"": _compiled(self._names, self.persons.attributes)}
         self._text = TextMask(self._names)
         self._json = {
+            **dict.fromkeys(URL_KEYS, self._mask_url),
             **dict.fromkeys(self.persons.attributes, self.persons.pseudonym),
             **dict.fromkeys(self._names, stars),
         }
         self._text_persons: dict[str, TextPersons] = {}
+
+    @property
+    def names(self) -> frozenset[str]:
+        """The keys of secrets, in lower case."""
+        return self._names
 
     def mask_text(self, text: bytes, format_name: str) -> bytes:
         """Lines of text or JSON with secrets and persons overwritten, of the same length.
@@ -90,6 +97,12 @@ class MaskedKeys:
         """
         return may_have(text, self._json) and mask(value, self._json)
 
+    def mask_cells(self, walked: Walked, table: str, names: Iterable[str]) -> bool:
+        """Overwrite what is secret in the URLs of these cells of a table; tells if it did."""
+        rows = walked.rows(table)
+        urls = [rows.column(name) for name in names]
+        return _mask_urls(walked.buffer, np.concatenate(urls), self._text.names) > 0
+
     def mask(self, walked: Walked, headers: Mapping[str, str]) -> bool:
         """Overwrite the values of these keys in the walk's buffer; tells if it did.
 
@@ -114,11 +127,16 @@ class MaskedKeys:
         cells = np.array([rows.names.get(name, -1) for name in ("key", "value", "type")])
         hidden = np.zeros(len(rows), np.uint8)
         compiled, hider = self._compiled[prefix], self.persons.hider()
-        return _mask(walked.buffer, rows.cells, cells, compiled, hidden, hider)
+        names = self._text.names
+        return _mask(walked.buffer, rows.cells, cells, compiled, hidden, hider, names)
+
+    def _mask_url(self, url: str) -> str:
+        return self._text.mask(url.encode("utf-8", "surrogatepass")).decode("utf-8", "replace")
 
 
 def _compiled(secret: Iterable[str], personal: Iterable[str]) -> _Keys:
-    kinds = dict.fromkeys(personal, _PERSONAL) | dict.fromkeys(secret, _SECRET)
+    kinds = dict.fromkeys(URL_KEYS, _URL)
+    kinds |= dict.fromkeys(personal, _PERSONAL) | dict.fromkeys(secret, _SECRET)
     words = sorted(name.encode() for name in kinds)
     likely = np.zeros((_SIZES, _SIZES), np.uint8)
     for word in words:
@@ -128,8 +146,25 @@ def _compiled(secret: Iterable[str], personal: Iterable[str]) -> _Keys:
 
 
 @kernel
+def _mask_urls(source: Buffer, slices: Ints, names: Names) -> int:
+    """Overwrite what is secret in texts; returns how much."""
+    masked = 0
+    for slice_ in slices:
+        begin, length = slice_ >> OFFSET_BITS, slice_ & LENGTH_MASK
+        if length:
+            masked += mask_within(source, begin, begin + length, names)
+    return masked
+
+
+@kernel
 def _mask(
-    source: Buffer, cells: Ints, named: Ints, keys: _Keys, hidden: Bytes, hider: Hider
+    source: Buffer,
+    cells: Ints,
+    named: Ints,
+    keys: _Keys,
+    hidden: Bytes,
+    hider: Hider,
+    names: Names,
 ) -> int:
     """Overwrite values; returns how many. What is nested in a hidden value is hidden, too."""
     key, value, kind = named
@@ -147,6 +182,8 @@ def _mask(
         end = begin + (cells[row, value] & LENGTH_MASK)
         if found == _PERSONAL:
             masked += hide(source, begin, end, hider)
+        elif found == _URL:
+            masked += mask_within(source, begin, end, names) if begin < end else 0
         else:
             for index in range(begin, end):
                 source.data[index] = _STAR

@@ -13,14 +13,16 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from pipeline.decode import kong_spans
 from pipeline.decode.attributes import RPC_SERVICE, SPAN_ATTRIBUTES
 from pipeline.decode.columns import GOOD, WRONG_LENGTH, ZERO, Ids, ids, numbers, texts, times
 from pipeline.decode.consumers import by_rank
 from pipeline.decode.declaration import Enter, Messages, Row, Store
 from pipeline.decode.gate import Gate
-from pipeline.decode.intern import LINKERD_PROXY, RESOURCE_ROWS, SCOPE_ROWS, Interned
+from pipeline.decode.intern import KONG, LINKERD_PROXY, RESOURCE_ROWS, SCOPE_ROWS, Interned
 from pipeline.decode.json_records import Field, arrays, ready_texts
 from pipeline.decode.json_text import objects
+from pipeline.decode.kernel import Ints
 from pipeline.decode.otlp_common import COMMON
 from pipeline.decode.promote import Promotion
 from pipeline.decode.sampling import thresholds
@@ -120,10 +122,13 @@ def decode(messages: Sequence[bytes]) -> Decoded:
     scopes = SCOPE_ROWS.intern(walked, "scope_spans", "scopes")
     scope_of = spans.parents
     resource_of = walked.rows("scope_spans").parents[scope_of]
+    kong = kong_spans.by_kong(scopes)[scope_of]
+    resources = kong_spans.with_system(resources, _having(resource_of[kong], resources))
+    by_proxy = _by_proxy(resources)[resource_of]
+    own = {**_own_columns(walked, spans), **_attribute_columns(walked, len(spans), by_proxy)}
     columns = {
         **_id_columns(found),
-        **_own_columns(walked, spans),
-        **_attribute_columns(walked, len(spans), _by_proxy(resources)[resource_of]),
+        **kong_spans.with_meaning(own, kong),
         "events": _events(walked, len(spans)),
         "links": _links(walked, len(spans)),
         "resource_id": resources.ids(resource_of),
@@ -246,8 +251,17 @@ def _attribute_columns(
 
 def _by_proxy(resources: Interned) -> NDArray[np.bool_]:
     """For each owner of a resource whether that is one that only proxies have."""
-    proxies = [row["service_name"] == LINKERD_PROXY for row in resources.rows]
+    proxies = [
+        row["service_name"] == LINKERD_PROXY or row["system"] == KONG for row in resources.rows
+    ]
     return np.array(proxies, np.bool_)[resources.index]
+
+
+def _having(owners: Ints, resources: Interned) -> NDArray[np.bool_]:
+    """Which of the owners of resources are among these."""
+    having = np.zeros(len(resources.index), np.bool_)
+    having[owners] = True
+    return having
 
 
 def _events(walked: Walked, owners: int) -> pa.Array:

@@ -67,6 +67,11 @@ class Records:
         """The position of every cell in a row."""
         return {name: number for number, name in enumerate((*self.cells, *self.counts))}
 
+    def only(self, *names: str) -> "Records":
+        """The same with these cells alone: of any bytes it finds the same records."""
+        cells = {name: self.cells[name] for name in (*names, *self.needed)}
+        return Records(cells, {}, self.needed)
+
 
 @cache
 def compile_records(records: Records) -> Plan:

@@ -53,7 +53,7 @@ _JSON_WORDS: Final = np.frombuffer(b"true falsenull ", np.uint8)
 """Five bytes each; what may stand where a secret is expected and is none."""
 
 
-class _Names(NamedTuple):
+class Names(NamedTuple):
     """Names as kernels take them: all in one buffer, in lower case with ``-`` for ``_``.
 
     Attributes:
@@ -82,6 +82,9 @@ class _Names(NamedTuple):
 class TextMask:
     """Names whose values are masked in text, compiled once; letter case does not matter.
 
+    Attributes:
+        names: the names as kernels take them.
+
     Args:
         keys: names beside those of ``model/secret_keys.py``.
     """
@@ -96,7 +99,7 @@ class TextMask:
         ]  # fmt: skip
         slices = slices_of([name for group in texts for name in group])
         words_end, keys_end, parameters_end = np.cumsum([len(group) for group in texts[:-1]])
-        self._names = _Names(
+        self.names = Names(
             buffer_of(name for group in texts for name in group),
             slices[:words_end],
             slices[words_end:keys_end],
@@ -111,7 +114,7 @@ class TextMask:
     def mask(self, data: bytes) -> bytes:
         """The text with stars (in JSON numbers, ones) for secret values; of the same length."""
         buffer = buffer_of([data])
-        if not _mask(buffer, self._names):
+        if not _mask(buffer, 0, self.names):
             return data
         return buffer.data[: buffer.size].tobytes()
 
@@ -137,9 +140,23 @@ def _starts(words: list[bytes]) -> Bytes:
 
 
 @kernel
-def _mask(source: Buffer, names: _Names) -> int:
-    """Overwrite secrets; returns how many."""
-    data, at, masked = source.data, 0, 0
+def mask_within(source: Buffer, begin: int, end: int, names: Names) -> int:
+    """Overwrite secrets of a text inside of other bytes; returns how many.
+
+    There is a byte before the text, which for the while becomes the end of a line: no name goes
+    back beyond it.
+    """
+    before = source.data[begin - 1]
+    source.data[begin - 1] = _NEWLINE
+    masked = _mask(Buffer(source.data, source.words, end), begin, names)
+    source.data[begin - 1] = before
+    return masked
+
+
+@kernel
+def _mask(source: Buffer, at: int, names: Names) -> int:
+    """Overwrite secrets from ``at`` on; returns how many."""
+    data, masked = source.data, 0
     while at < source.size:
         byte = data[at]
         if not _CLASS[byte] & _TRIGGER:
@@ -160,7 +177,7 @@ def _mask(source: Buffer, names: _Names) -> int:
 
 
 @kernel
-def _after_name(source: Buffer, at: int, names: _Names) -> int:
+def _after_name(source: Buffer, at: int, names: Names) -> int:
     """Mask what follows a separator at ``at`` behind the name of a secret; returns its end."""
     data, begin = source.data, _behind(source, at)
     colon = data[at] == _COLON or _lower(data[begin - 1]) == ord("a")
@@ -186,7 +203,7 @@ def _behind(source: Buffer, at: int) -> int:
 
 
 @kernel
-def _is_secret(source: Buffer, end: int, names: _Names, parameter: bool) -> bool:  # noqa: FBT001 - kernels have no keyword arguments
+def _is_secret(source: Buffer, end: int, names: Names, parameter: bool) -> bool:  # noqa: FBT001 - kernels have no keyword arguments
     """Whether the name before ``end`` is that of a secret; ``parameter``: if it is one's name."""
     data = source.data
     while end > 0 and (data[end - 1] in (_SPACE, _QUOTE, _BACKSLASH)):
@@ -213,7 +230,7 @@ def _is_secret(source: Buffer, end: int, names: _Names, parameter: bool) -> bool
 
 
 @kernel
-def _has_word(source: Buffer, place: int, end: int, names: _Names) -> bool:
+def _has_word(source: Buffer, place: int, end: int, names: Names) -> bool:
     """Whether a word of secrets stands there, in a name that ends at ``end``."""
     first, last = names.bounds[_lower(source.data[place])]
     for word in names.words[first:last]:
@@ -223,7 +240,7 @@ def _has_word(source: Buffer, place: int, end: int, names: _Names) -> bool:
 
 
 @kernel
-def _is_last(source: Buffer, begin: int, end: int, names: _Names, of: Ints) -> bool:
+def _is_last(source: Buffer, begin: int, end: int, names: Names, of: Ints) -> bool:
     """Whether a name ends with one of these words."""
     for word in of:
         place = end - (word & LENGTH_MASK)
@@ -237,7 +254,7 @@ def _is_last(source: Buffer, begin: int, end: int, names: _Names, of: Ints) -> b
 
 
 @inlined
-def _same(source: Buffer, place: int, names: _Names, word: int) -> bool:
+def _same(source: Buffer, place: int, names: Names, word: int) -> bool:
     known = word >> OFFSET_BITS
     for index in range(word & LENGTH_MASK):
         if _lower(source.data[place + index]) != names.text.data[known + index]:

@@ -10,19 +10,21 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Final
+from typing import Final, TypeVar
 
 import orjson
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, InstrumentationScope, KeyValue
 from opentelemetry.proto.trace.v1.trace_pb2 import ScopeSpans, Span
 
+from pipeline.decode.deep_json import written
 from pipeline.model.decoded import Decoded, Refusal
 
 INT64_MIN: Final = -(2**63)
 INT64_MAX: Final = 2**63 - 1
-FIXED64_MAX: Final = 2**64 - 1
 UINT32_MAX: Final = 2**32 - 1
+
+Number = TypeVar("Number", int, float)
 
 _HEX: Final = re.compile(r"[0-9a-fA-F]+")
 _NUMBER: Final = re.compile(r"-?[0-9]{1,20}")
@@ -159,12 +161,13 @@ def unix_nano(microseconds: object, what: str) -> int:
         raise BadRecord(f"{what} is missing")
     if isinstance(microseconds, bool) or not isinstance(microseconds, int | float):
         raise BadRecord(f"{what} is not a number")
-    return in_range(int(microseconds * 1000), what)
+    nanoseconds = microseconds * 1000
+    return int(in_range(nanoseconds, what))
 
 
-def in_range(nanoseconds: int, what: str) -> int:
-    """The same time when OTLP can hold it; raises BadRecord otherwise."""
-    if not 0 <= nanoseconds <= FIXED64_MAX:
+def in_range(nanoseconds: Number, what: str) -> Number:
+    """The same time when a row can hold it: up to the year 2262; raises BadRecord otherwise."""
+    if not 0 <= nanoseconds <= INT64_MAX:
         raise BadRecord(f"{what} is out of range")
     return nanoseconds
 
@@ -172,7 +175,8 @@ def in_range(nanoseconds: int, what: str) -> int:
 def key_value(key: str, value: object) -> KeyValue:
     """An attribute of the OTLP type that is natural to a Python value.
 
-    Integers beyond 64 bits become text, and structures become JSON text, so that nothing is lost.
+    Integers beyond 64 bits become text, and structures become JSON text, so that nothing is lost;
+    but for structures deeper than 254, in whose place stands ``deep_json.TOO_DEEP``.
     """
     if value is None:
         return KeyValue(key=key)
@@ -187,8 +191,7 @@ def key_value(key: str, value: object) -> KeyValue:
     elif isinstance(value, str):
         typed = AnyValue(string_value=value)
     else:
-        structure = str(value) if isinstance(value, int) else orjson.dumps(value).decode()
-        typed = AnyValue(string_value=structure)
+        typed = AnyValue(string_value=str(value) if isinstance(value, int) else written(value))
     return KeyValue(key=key, value=typed)
 
 

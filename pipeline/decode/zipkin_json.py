@@ -5,12 +5,13 @@ meaning of tags follows the OpenTelemetry specification's page on Zipkin.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Final
+from typing import Final, NamedTuple
 
 from opentelemetry.proto.common.v1.common_pb2 import KeyValue
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 
 from pipeline.decode import otlp_traces
+from pipeline.decode.documents import Documents
 from pipeline.decode.via_otlp import (
     BadRecord,
     Converted,
@@ -39,12 +40,22 @@ _KINDS: Final = {
 _STATUSES: Final = {"OK": Status.STATUS_CODE_OK, "ERROR": Status.STATUS_CODE_ERROR}
 
 
+class Identity(NamedTuple):
+    """Which span it is, and when it was: Unix nanoseconds."""
+
+    trace_id: bytes
+    span_id: bytes
+    parent_id: bytes
+    start: int
+    end: int
+
+
 def to_otlp(document: bytes) -> Converted:
     """Turn one document into OTLP; spans that cannot be taken are counted with their reason."""
     gathering = Gathering()
     for value in documents(document, gathering):
         for record in flat(value):
-            _take(record, gathering)
+            take(mapping(record), gathering)
     return gathering.converted()
 
 
@@ -53,11 +64,8 @@ def decode(messages: Sequence[bytes]) -> Decoded:
     return decode_through(to_otlp, otlp_traces.decode, messages)
 
 
-def _take(value: object, gathering: Gathering) -> None:
-    record = mapping(value)
-    if "traceId" not in record:
-        gathering.refuse("not a Zipkin span")
-        return
+def take(record: Mapping[str, object], gathering: Gathering) -> None:
+    """Add a span, told as the JSON of one is, or refuse it."""
     try:
         span = _span(record)
     except BadRecord as error:
@@ -74,25 +82,44 @@ def _take(value: object, gathering: Gathering) -> None:
     )
 
 
+def check(record: Mapping[str, object]) -> Identity:
+    """The ids and times of a span; raises BadRecord where it cannot be taken."""
+    if "traceId" not in record:
+        raise BadRecord("not a Zipkin span")
+    start = unix_nano(record.get("timestamp"), "timestamp")
+    duration = record.get("duration")
+    elapsed = 0 if duration is None else unix_nano(duration, "duration")
+    parent = record.get("parentId")
+    return Identity(
+        trace_id=hex_id(record.get("traceId"), 16, "trace id"),
+        span_id=hex_id(record.get("id"), 8, "span id"),
+        # some write zeros for no parent, and Zipkin takes them for none
+        parent_id=b"" if not parent or _is_zero(parent) else hex_id(parent, 8, "parent id"),
+        start=start,
+        end=in_range(start + elapsed, "end time"),
+    )
+
+
+def _is_zero(value: object) -> bool:
+    return isinstance(value, str) and len(value) <= 16 and not value.strip("0")
+
+
 def _scope(tags: Mapping[str, object], part: str) -> str:
     return text(tags.get(f"otel.scope.{part}")) or text(tags.get(f"otel.library.{part}"))
 
 
 def _span(record: Mapping[str, object]) -> Span:
-    start = unix_nano(record.get("timestamp"), "timestamp")
-    duration = record.get("duration")
-    elapsed = 0 if duration is None else unix_nano(duration, "duration")
-    parent = record.get("parentId")
+    identity = check(record)
     tags = mapping(record.get("tags"))
     return Span(
-        trace_id=hex_id(record.get("traceId"), 16, "trace id"),
-        span_id=hex_id(record.get("id"), 8, "span id"),
-        parent_span_id=hex_id(parent, 8, "parent id") if parent else b"",
+        trace_id=identity.trace_id,
+        span_id=identity.span_id,
+        parent_span_id=identity.parent_id,
         trace_state=text(tags.get("w3c.tracestate")),
         name=text(record.get("name")),
         kind=_KINDS.get(text(record.get("kind")).upper(), Span.SPAN_KIND_UNSPECIFIED),
-        start_time_unix_nano=start,
-        end_time_unix_nano=in_range(start + elapsed, "end time"),
+        start_time_unix_nano=identity.start,
+        end_time_unix_nano=identity.end,
         attributes=_attributes(record, tags),
         events=[_event(annotation) for annotation in sequence(record.get("annotations"))],
         status=_status(tags),
@@ -152,3 +179,7 @@ def _event(value: object) -> Span.Event:
         time_unix_nano=moment,
         name=text(annotation.get("value")),
     )
+
+
+DOCUMENTS: Final = Documents(FORMAT, to_otlp)
+"""What the door knows of Zipkin's JSON."""

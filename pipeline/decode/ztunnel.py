@@ -25,7 +25,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from pipeline.decode import access_log_rows
-from pipeline.decode.access_log_rows import Told, service_of_pod
+from pipeline.decode.access_log_rows import Told
 from pipeline.decode.columns import NOTHING, texts, times
 from pipeline.decode.flat_json import BAD_NUMBER, REASONS as JSON_REASONS, FlatJson, Read, merged
 from pipeline.decode.lines import LineFormat, Lines, lines_of
@@ -33,6 +33,7 @@ from pipeline.decode.pairs import pairs
 from pipeline.decode.text import OFFSET_BITS
 from pipeline.decode.text_values import durations, of_texts, rfc3339, whole_numbers
 from pipeline.model.decoded import Decoded
+from pipeline.model.pods import service_of_pod
 
 TEXTS: Final = (
     "time", "level", "scope", "message", "src.addr", "src.workload", "src.namespace",

@@ -5,19 +5,16 @@ import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
 from types import MappingProxyType
 from typing import Final
 
-import numpy as np
 import polars as pl
 
-from pipeline.analyze import lineage
-from pipeline.analyze.arrays import read_only, values
 from pipeline.analyze.minutes import derive
 from pipeline.analyze.openapi import Paths
 from pipeline.errors import StoreBusy
-from pipeline.jobs.homes import I64, U64, Homes, trace_keys
+from pipeline.jobs.metric_minutes import MetricMinutes
+from pipeline.jobs.places import Places
 from pipeline.store.port import Store, Unit
 
 SHARE: Final = 0.1
@@ -69,13 +66,12 @@ class MinutesJob:
         self._store = store
         self._documents = documents
         self._term: int | None = None
-        self._homes: Homes | None = None
+        self._places: Places | None = None
         self._homes_moved = 0
-        self._logged: set[int] = set()
-        self._no_logs: pl.DataFrame | None = None
         self._costs: dict[int, _Cost] = {}
         self._arrivals: list[tuple[float, int]] = []
         self._forgot_at = 0.0
+        self._metrics = MetricMinutes(store)
 
     async def run(self) -> bool:
         """Notice new slices, recompute what is due, merge what rests."""
@@ -103,13 +99,15 @@ class MinutesJob:
             for start in range(0, len(units), UNITS_TOGETHER)
         ]
         with ThreadPoolExecutor(RECOMPUTING) as pool:
-            return sum(pool.map(self._recompute_together, groups))
+            rows = sum(pool.map(self._recompute_together, groups))
+        self._metrics.derive_all()
+        return rows
 
     def _leads(self) -> bool:
         """Take or keep the lease; what was learnt under another one is forgotten."""
         term = self._store.lead()
         if term != self._term:
-            self._term, self._homes = term, None
+            self._term, self._places = term, None
             self._costs.clear()
             self._arrivals.clear()
         return term is not None
@@ -119,72 +117,37 @@ class MinutesJob:
             return False
         noticed = self._notice()
         recomputed = self._recompute(hurry=hurry)
+        derived = self._metrics.derive_stale(hurry=hurry)
         if not recomputed:
             self._merge()
-        return noticed or recomputed
+        return noticed or recomputed or derived
 
     def _notice(self) -> bool:
         moved = self._store.homes_moved()
-        if self._homes is None or moved != self._homes_moved:
+        if self._places is None or moved != self._homes_moved:
             # a rewrite left everything from the lowest slice it touched on unnoticed, and homes
             # are placed in the order of slices: the index begins anew with those below
-            self._homes, self._homes_moved = Homes(), moved
-            self._logged.clear()
-            noticed = self._store.noticed()
-            for start in range(0, len(noticed), SLICES_TOGETHER):
-                self._place(noticed[start : start + SLICES_TOGETHER])
+            self._places, self._homes_moved = Places(self._store), moved
         slices = self._store.unnoticed()
         if not slices:
             return False
-        self._forget()
+        self._forget(self._places)
         self._arrivals.append((time.monotonic(), slices[-1]))
-        self._store.notice(slices, self._place(slices), homes_moved=moved)
+        links = self._places.place(slices)
+        minutes = self._metrics.stale_in(slices)
+        try:
+            self._store.notice(slices, links, minutes=minutes, homes_moved=moved)
+        except Exception:
+            # what was placed is told once only; it must be found and told again
+            self._places = None
+            raise
         return True
 
-    def _forget(self) -> None:
+    def _forget(self, places: Places) -> None:
         """Learn now and then which slices retention has taken."""
-        assert self._homes is not None  # noqa: S101 - made by _notice
         if time.monotonic() - self._forgot_at >= FORGET_SECONDS:
             self._forgot_at = time.monotonic()
-            oldest = min(self._store.noticed(), default=0)
-            self._homes.forget(oldest)
-            self._logged = {number for number in self._logged if number >= oldest}
-
-    def _place(self, slices: list[int]) -> pl.DataFrame:
-        """Find the homes of all traces and requests of the slices; returns the links."""
-        assert self._homes is not None  # noqa: S101 - made by _notice
-        spans = self._store.ask("trace_keys", slices=slices)
-        traces = spans.with_columns(pl.Series("key", _span_keys(spans)))
-        logs = self._store.ask("request_keys", slices=slices)
-        self._logged.update(logs["slice"])
-        logs = logs.drop_nulls("request_id")
-        requests = logs.with_columns(pl.Series("key", _log_keys(logs)))
-        links = []
-        for number in slices:
-            for rows, confirm in ((traces, self._traces_in), (requests, self._requests_in)):
-                mine = rows.filter(pl.col("slice") == number).unique("key", maintain_order=True)
-
-                homes = self._homes.place(values(mine["key"]), number, partial(confirm, mine))
-                links.append(
-                    pl.DataFrame({"home": np.unique(homes[homes < number])}).with_columns(
-                        pl.lit(number, pl.Int64).alias("slice")
-                    )
-                )
-        return pl.concat(links).unique()
-
-    def _traces_in(self, rows: pl.DataFrame, wanted: I64, low: int, high: int) -> tuple[I64, I64]:
-        mine = rows.select("trace_id_high", "trace_id_low").with_row_index("at")[wanted]
-        found = self._store.ask(
-            "trace_homes", low=low, high=high, traces=mine["trace_id_low"].to_list()
-        )
-        return _found(mine.join(found, on=["trace_id_high", "trace_id_low"]))
-
-    def _requests_in(self, rows: pl.DataFrame, wanted: I64, low: int, high: int) -> tuple[I64, I64]:
-        mine = rows.select("request_id").with_row_index("at")[wanted]
-        found = self._store.ask(
-            "request_homes", low=low, high=high, requests=mine["request_id"].to_list()
-        )
-        return _found(mine.join(found, on="request_id"))
+            places.forget(min(self._store.noticed(), default=0))
 
     def _recompute(self, *, hurry: bool) -> bool:
         dirty = self._store.dirty()
@@ -211,7 +174,8 @@ class MinutesJob:
     def _recompute_together(self, group: list[tuple[Unit, int]]) -> int:
         began = time.monotonic()
         units = [unit for unit, _ in group]
-        spans, logs = self._rows_of(units)
+        assert self._places is not None  # noqa: S101 - made by _notice
+        spans, logs = self._places.rows_of(units)
         resources = self._store.ask("resources")
         derived = derive(spans, logs, resources, units=units, documents=self._documents)
         self._store.replace(units, derived, cause=max(cause for _, cause in group))
@@ -219,46 +183,6 @@ class MinutesJob:
         for unit in units:
             self._costs[unit.low] = _Cost(ended, (ended - began) / len(units))
         return spans.height + logs.height
-
-    def _rows_of(self, units: list[Unit]) -> tuple[pl.DataFrame, pl.DataFrame]:
-        """Spans and access logs whose home lies in the units, and perhaps more, with their homes.
-
-        Homes are looked up; where the index has put them away, earlier slices are read for them.
-        """
-        slices = self._store.linked(units)
-        later = [number for number in slices if number >= units[0].low]
-        spans = self._store.ask("pair_spans", slices=later)
-        logs = self._logs_of(later)
-        assert self._homes is not None  # noqa: S101 - made by _notice
-        found = self._homes.find(_span_keys(spans)), self._homes.find(_log_keys(logs))
-        named = logs["request_id"].is_not_null().to_numpy()
-        if (found[0] < 0).any() or (found[1][named] < 0).any():
-            spans = self._store.ask("pair_spans", slices=slices)
-            logs = self._logs_of(slices)
-            homes = lineage.homes(
-                *(values(spans[name]) for name in ("trace_id_high", "trace_id_low", "slice"))
-            )
-            by_request = pl.col("slice").min().over("request_id")
-            return spans.with_columns(home=homes), logs.with_columns(home=_own_or(by_request))
-        return (
-            spans.with_columns(pl.Series("home", found[0])),
-            logs.with_columns(pl.Series("home", found[1])).with_columns(
-                home=_own_or(pl.col("home"))
-            ),
-        )
-
-    def _logs_of(self, slices: list[int]) -> pl.DataFrame:
-        """Access logs of those slices that have any.
-
-        DuckLake takes a tenth of a second of processor time to find no row in a table as wide as
-        this one while it is empty, which it is where meshes only send spans.
-        """
-        logged = [number for number in slices if number in self._logged]
-        if logged:
-            return self._store.ask("pair_access_logs", slices=logged)
-        if self._no_logs is None:
-            self._no_logs = self._store.ask("pair_access_logs", slices=[])
-        return self._no_logs
 
     def _merge(self) -> None:
         rested = time.monotonic() - REST
@@ -272,28 +196,8 @@ class MinutesJob:
             self._costs.pop(unit.low, None)
 
 
-def _span_keys(spans: pl.DataFrame) -> U64:
-    return read_only(trace_keys(values(spans["trace_id_high"]), values(spans["trace_id_low"])))
-
-
-def _log_keys(logs: pl.DataFrame) -> U64:
-    return values(logs["request_id"].hash(seed=1))
-
-
-def _own_or(home: pl.Expr) -> pl.Expr:
-    """Entries without a request id are at home where they stand."""
-    return pl.when(pl.col("request_id").is_null()).then("slice").otherwise(home)
-
-
-def _found(joined: pl.DataFrame) -> tuple[I64, I64]:
-    return joined["at"].cast(pl.Int64).to_numpy(), joined["home"].to_numpy()
-
-
 RECOMPUTING: Final = 2
 """Groups of units recomputed at once when everything is; their memory adds up."""
-
-SLICES_TOGETHER: Final = 64
-"""Slices whose keys are read at once when the index of homes is built anew."""
 
 UNITS_TOGETHER: Final = 8
 """Units read at once when everything is recomputed."""

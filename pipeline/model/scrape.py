@@ -25,14 +25,15 @@ class Scrape:
 
     Attributes:
         at_ms: when it was begun, Unix milliseconds; the time of samples that carry none.
-        duration_seconds: how long it took.
+        duration_seconds: how long it took; None where nobody scraped, as of a file: then there
+            are no series ``up``, ``scrape_duration_seconds`` and ``scrape_samples_scraped``.
         up: whether the target answered with an exposition; the body is empty when it did not.
         resource: resource attributes of the target by OpenTelemetry's names: ``service.name`` is
             the job, ``service.instance.id`` the instance, others as discovery knows them.
     """
 
     at_ms: int
-    duration_seconds: float
+    duration_seconds: float | None
     up: bool
     resource: Mapping[str, str] = field(default_factory=dict)
 
@@ -56,8 +57,8 @@ class Scrape:
         try:
             told = orjson.loads(line.removeprefix(SCRAPE_PREFIX))
             resource = {str(name): str(value) for name, value in told["resource"].items()}
-            return cls(
-                int(told["at_ms"]), float(told["duration_seconds"]), bool(told["up"]), resource
-            )
+            duration = told["duration_seconds"]
+            seconds = None if duration is None else float(duration)
+            return cls(int(told["at_ms"]), seconds, bool(told["up"]), resource)
         except (ValueError, KeyError, TypeError, AttributeError) as problem:
             raise ValueError("the line about the scrape is malformed") from problem

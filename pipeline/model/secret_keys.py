@@ -65,3 +65,19 @@ SECRET_PARAMETERS: Final = (
     "key", "sig", "auth", "pass", "code", "session", "sid", "otp", "ticket", "assertion",
 )  # fmt: skip
 """Last words of query parameters and cookies that are secret, too."""
+
+URL_HEADERS: Final = (
+    ":path", "referer", "location", "content-location", "x-envoy-original-path", "x-original-uri",
+    "x-original-url", "x-forwarded-uri", "x-rewrite-url",
+)  # fmt: skip
+"""Headers that hold a URL: what follows the path may be secret."""
+
+URL_KEYS: Final = (
+    "url.full", "url.query", "url.original", "http.url", "http.target",
+    *URL_HEADERS,
+    *(f"http.request.header.{name}" for name in URL_HEADERS),
+    *(f"http.response.header.{name}" for name in URL_HEADERS),
+)  # fmt: skip
+"""Attributes and headers that hold a URL or its query: what is secret in it is masked, the rest
+stays. Source: OpenTelemetry's semantic conventions ``url`` and ``http``, old and new, and the
+headers that proxies keep a request's target in."""

@@ -67,6 +67,12 @@ class Table:
 
 SLICE: Final = Column("slice", "i64", "number of the store commit that wrote the row")
 
+UNIT: Final = Column(
+    "slice",
+    "i64",
+    "lowest slice of the unit it was derived from; null: from metrics, by the minute",
+)
+
 RESOURCES: Final = Table(
     "resources",
     "one set of resource attributes, shared by all rows that carry its `resource_id`",
@@ -337,12 +343,12 @@ CALL_KEY: Final = (
     ),
     Column("protocol", "text", "http, grpc, tcp, db, messaging or rpc"),
     Column("reporter", "text", "client, client_proxy, server_proxy, server or gateway"),
-    Column("signal", "text", "what the reporter told it by: spans or access_logs"),
+    Column("signal", "text", "what the reporter told it by: spans, access_logs or metrics"),
     Column("system", "text", "system of the reporter"),
 )
 
 MEASURES: Final = (
-    Column("rows", "i64", "tellings summed here"),
+    Column("rows", "i64", "tellings summed here; of metrics, the requests that were counted"),
     Column("unpaired", "i64", "of these, tellings whose other side was not found"),
     Column("sampled", "i64", "of these, tellings that stand for more than one request"),
     Column("requests", "i64", "logical requests, in millionths, corrected for sampling"),
@@ -355,19 +361,25 @@ MEASURES: Final = (
     Column("duration_ns", "i64", "sum of durations, nanoseconds"),
     Column("buckets", "i16[]", "indexes of an exponential histogram of scale 5 over seconds"),
     Column("counts", "i64[]", "requests in each bucket, in millionths"),
+    Column(
+        "widths",
+        "i16[]",
+        "of metrics, how many such buckets wide each one is, and ends with this; 0 for one of this"
+        " scale, -1 from zero, -2 open above; null where durations themselves were told",
+    ),
 )
 
 EDGE_MINUTES: Final = Table(
     "edge_minutes",
     "what one reporter told of one edge in one minute, from one slice of arrival",
-    (SLICE, *CALL_KEY, *MEASURES),
+    (UNIT, *CALL_KEY, *MEASURES),
 )
 
 NODE_MINUTES: Final = Table(
     "node_minutes",
     "what one reporter told of the requests one node served in one minute, by route",
     (
-        SLICE,
+        UNIT,
         Column("minute", "time", "start of the minute in which the request began"),
         Column("node", "text", "node id"),
         Column("kind", "text", "node kind"),
@@ -375,7 +387,7 @@ NODE_MINUTES: Final = Table(
         Column("version", "text", "version"),
         Column("route", "text", "method and route template, or the RPC method; null when not told"),
         Column("reporter", "text", "client, client_proxy, server_proxy, server or gateway"),
-        Column("signal", "text", "what the reporter told it by: spans or access_logs"),
+        Column("signal", "text", "what the reporter told it by: spans, access_logs or metrics"),
         Column("system", "text", "system of the reporter"),
         *MEASURES,
     ),

@@ -23,10 +23,17 @@ RECORDS_HEADER: Final = "records"
 REJECTED_HEADER: Final = "rejected"
 """How many of them the sender was told at the door that they are not taken."""
 
+ORIGIN_HEADER: Final = "origin"
+"""Where the records of a message stood in what they were read from, such as a file; optional."""
+
 OTLP_TRACES_FORMAT: Final = "otlp_traces"
 OTLP_METRICS_FORMAT: Final = "otlp_metrics"
 OTLP_LOGS_FORMAT: Final = "otlp_logs"
 ENVOY_ALS_FORMAT: Final = "envoy_als"
+ZIPKIN_JSON_FORMAT: Final = "zipkin_json"
+ZIPKIN_PROTO_FORMAT: Final = "zipkin_proto"
+APIGEE_FORMAT: Final = "apigee"
+CLOUDWATCH_METRICS_FORMAT: Final = "cloudwatch_metrics"
 
 TOPIC_FORMAT: Final = {
     OTLP_SPANS: OTLP_TRACES_FORMAT,
@@ -37,10 +44,19 @@ TOPIC_FORMAT: Final = {
 
 LINE_FORMATS: Final = (
     "envoy_text", "linkerd_apache", "ztunnel", "envoy_json", "linkerd_json", "combined",
-    "kong_json", "aws_apigateway", "apigee",
+    "kong_json", "aws_apigateway", APIGEE_FORMAT, CLOUDWATCH_METRICS_FORMAT,
 )  # fmt: skip
 """Formats whose records are lines of text, each a module of ``pipeline/decode`` of that name.
 Where a line could be of several, the first counts."""
+
+PROMETHEUS_TEXT_FORMAT: Final = "prometheus_text"
+OPENMETRICS_TEXT_FORMAT: Final = "openmetrics_text"
+
+REMOTE_WRITE_FORMAT: Final = "remote_write"
+REMOTE_WRITE_2_FORMAT: Final = "remote_write_2"
+
+EXPOSITION_FORMATS: Final = (PROMETHEUS_TEXT_FORMAT, OPENMETRICS_TEXT_FORMAT)
+"""Formats of scraped text, each a module of ``pipeline/decode`` of that name."""
 
 FORMAT_SIGNAL: Final = {
     OTLP_TRACES_FORMAT: "spans",
@@ -48,7 +64,12 @@ FORMAT_SIGNAL: Final = {
     OTLP_LOGS_FORMAT: "logs",
     ENVOY_ALS_FORMAT: "access_logs",
     "jaeger_json": "spans",
-    "zipkin_json": "spans",
+    ZIPKIN_JSON_FORMAT: "spans",
+    ZIPKIN_PROTO_FORMAT: "spans",
     **dict.fromkeys(LINE_FORMATS, "access_logs"),
+    CLOUDWATCH_METRICS_FORMAT: "metric_points",
+    **dict.fromkeys(EXPOSITION_FORMATS, "metric_points"),
+    REMOTE_WRITE_FORMAT: "metric_points",
+    REMOTE_WRITE_2_FORMAT: "metric_points",
 }
 """The table that a format mainly fills: what its records are called when they are counted."""

@@ -59,11 +59,13 @@ class Graph:
     Attributes:
         nodes: one row per node: id, kind, namespace, name, systems (list), requests,
             requests_per_second, error_ratio, latency_p50, latency_p90, latency_p95, latency_p99
-            (seconds; null when unknown).
+            (seconds; null when unknown), and each with ``_resolution`` behind: how far off it may
+        be.
         edges: one row per edge: client, server, protocol, requests, attempts,
             requests_per_second, error_ratio, client_error, server_error, connection (counts),
-            client_p50 .. client_p99, server_p50 .. server_p99 (seconds), mtls_ratio, reporter,
-            reporters (list of struct reporter, requests), agreement, coverage.
+            client_p50 .. client_p99, server_p50 .. server_p99 (seconds), each with ``_resolution``
+            behind, mtls_ratio, reporter, signal, reporters (list of struct reporter, requests,
+            signals: list of struct signal, requests), agreement, coverage.
     """
 
     nodes: pl.DataFrame

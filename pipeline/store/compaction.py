@@ -56,6 +56,7 @@ TABLES: Final = (
     *(t.name for t in (*DERIVED, *RAW, *INTERNED, QUARANTINE)),
     "slices",
     "slice_links",
+    "final_minutes",
 )
 """Every table that has files, those that readers wait for first."""
 

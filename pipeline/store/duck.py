@@ -11,7 +11,7 @@ import pyarrow as pa
 from pipeline.errors import StoreBusy
 from pipeline.model.messages import Offsets, Partition, Positions
 from pipeline.model.runs import Run
-from pipeline.store import offsets, reader, retention, units as analysis
+from pipeline.store import metric_minutes, offsets, reader, retention, units as analysis
 from pipeline.store.attach import LAKE_DATA_NAME
 from pipeline.store.compaction import Upkeep
 from pipeline.store.connection import connect
@@ -113,10 +113,15 @@ class DuckStore:
         return analysis.noticed(self._database)
 
     def notice(
-        self, slices: Sequence[int], links: pl.DataFrame, *, homes_moved: int | None = None
+        self,
+        slices: Sequence[int],
+        links: pl.DataFrame,
+        *,
+        minutes: pl.DataFrame | None = None,
+        homes_moved: int | None = None,
     ) -> None:
         """Mark slices as looked at, and dirty them and every home they add rows to."""
-        analysis.notice(self._lease, slices, links, homes_moved=homes_moved)
+        analysis.notice(self._lease, slices, links, minutes=minutes, homes_moved=homes_moved)
 
     def dirty(self) -> pl.DataFrame:
         """Units to recompute: columns low, high, cause, rows."""
@@ -131,6 +136,24 @@ class DuckStore:
     ) -> None:
         """Swap the derived rows of units and clear their dirty marks up to ``cause``."""
         analysis.replace(self._lease, units, derived, cause=cause)
+
+    def stale_minutes(self) -> pl.DataFrame:
+        """Minutes of which metrics tell otherwise now: columns minute, cause."""
+        return metric_minutes.stale(self._database)
+
+    def replace_minutes(
+        self,
+        minutes: Sequence[int],
+        derived: Mapping[str, pa.Table],
+        *,
+        marked: Sequence[int],
+        cause: int,
+        final: int,
+    ) -> None:
+        """Swap what was derived from metrics of minutes, and clear marks up to ``cause``."""
+        metric_minutes.replace(
+            self._lease, minutes, derived, marked=marked, cause=cause, final=final
+        )
 
     def quiet_units(self, *, before: int | None = None) -> list[Unit]:
         """Clean units that lie wholly below slice ``before`` (None: anywhere), ascending."""

@@ -9,13 +9,18 @@ from pipeline.model.tables import ALIASES, MEASURES, SLICE, Table
 HISTOGRAM: Final = ("buckets", "counts")
 """The two lists of a histogram: bucket indexes, ascending, and what each holds."""
 
-_SUMS: Final = {column.name for column in MEASURES if column.name not in HISTOGRAM} | {"seen"}
+WIDTHS: Final = "widths"
+"""Only of rows derived from metrics, which have no unit and are never merged."""
+
+_SUMS: Final = {column.name for column in MEASURES if column.name not in (*HISTOGRAM, WIDTHS)} | {
+    "seen"
+}
 
 
 def merged(table: Table, rows: pl.DataFrame) -> pl.DataFrame:
     """Sum the rows of a derived table (without ``slice``) that have equal keys; nulls are equal."""
     names = [name for name in table.names if name != SLICE.name]
-    keys = [name for name in names if name not in _SUMS and name not in HISTOGRAM]
+    keys = [name for name in names if name not in _SUMS and name not in (*HISTOGRAM, WIDTHS)]
     sums = [pl.col(name).sum() for name in names if name in _SUMS]
     if table is ALIASES:
         return rows.group_by(keys, maintain_order=True).agg(sums).select(names)
@@ -34,6 +39,6 @@ def merged(table: Table, rows: pl.DataFrame) -> pl.DataFrame:
     return (
         groups.drop(HISTOGRAM)
         .join(histograms, on="row", how="left", maintain_order="left")
-        .with_columns(empty)
+        .with_columns(*empty, pl.lit(None, rows.schema[WIDTHS]).alias(WIDTHS))
         .select(names)
     )

@@ -13,8 +13,9 @@ The promises, which the contract suite holds every store to:
   holds the lease that ``lead`` takes, and fail with StoreBusy once another has had it.
 
 A *slice* is what one ``write`` committed, numbered upwards. The *home* of a trace is the lowest
-slice that holds a row of it. A *unit* is a range of slices whose homes were analysed together:
-derived rows carry its lowest slice.
+slice that holds a row of it; a trace and a request of which one row carries both ids are one, with
+one home. A *unit* is a range of slices whose homes were analysed together: derived rows carry its
+lowest slice.
 """
 
 from collections.abc import Mapping, Sequence
@@ -121,13 +122,20 @@ class Store(Protocol):
         """Slices written but not yet looked at by the analysis, oldest first."""
 
     def notice(
-        self, slices: Sequence[int], links: pl.DataFrame, *, homes_moved: int | None = None
+        self,
+        slices: Sequence[int],
+        links: pl.DataFrame,
+        *,
+        minutes: pl.DataFrame | None = None,
+        homes_moved: int | None = None,
     ) -> None:
         """Mark slices as looked at, and dirty them and every home they add rows to.
 
-        ``links`` has columns ``home`` and ``slice`` (i64): slice ``slice`` (a noticed one) holds
-        rows of traces whose home is ``home``; home < slice. ``homes_moved`` is what the method of
-        that name told before the rows were looked at.
+        ``links`` has columns ``home`` and ``slice`` (i64): slice ``slice``, one of ``slices`` or
+        noticed before, may hold rows of traces whose home is ``home``; home < slice. ``minutes``
+        are those that their metric points make stale: columns ``minute`` (i64, Unix nanoseconds of
+        its start) and ``cause`` (the slice). ``homes_moved`` is what the method of that name told
+        before the rows were looked at.
 
         Raises:
             StoreBusy: a rewrite moved homes since; nothing was noticed.
@@ -155,6 +163,33 @@ class Store(Protocol):
 
         ``derived`` maps names of derived tables to rows whose ``slice`` is the lowest of their
         unit. Units inside a given one become it.
+        """
+
+    def stale_minutes(self) -> pl.DataFrame:
+        """Minutes of which metrics tell otherwise now than what was derived from them says.
+
+        Columns ``minute`` (i64, Unix nanoseconds of its start, ascending) and ``cause`` (the
+        highest number of a slice or rewrite that made it stale). What depends on points of a stale
+        minute in other minutes is for the analysis to know.
+        """
+
+    def replace_minutes(
+        self,
+        minutes: Sequence[int],
+        derived: Mapping[str, pa.Table],
+        *,
+        marked: Sequence[int],
+        cause: int,
+        final: int,
+    ) -> None:
+        """Swap what was derived from metrics of ``minutes``, in one transaction.
+
+        ``derived`` maps names of derived tables to rows without a slice, of these minutes. Marks of
+        the minutes ``marked`` up to ``cause`` are cleared. ``final`` is how many rows the question
+        ``final_minutes`` answered before the points were read.
+
+        Raises:
+            StoreBusy: retention took points since; nothing was replaced.
         """
 
     def quiet_units(self, *, before: int | None = None) -> list[Unit]:

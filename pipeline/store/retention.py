@@ -1,9 +1,10 @@
 """Deleting what is past its age, so that what stays can still be recomputed exactly.
 
-A trace leaves whole. When the raw rows of its home go, its rows in younger slices go too, so that
-no kept slice holds half a trace whose other half is gone. Only clean units leave, oldest first, and
-their derived rows stay until these are past their own, longer age. A slice that left, or that lost
-the rows of a trace that left, cannot be replayed: its numbers are final.
+A trace leaves whole, with the requests that it is one with. When the raw rows of its home go, its
+rows in younger slices go too, so that no kept slice holds half a trace whose other half is gone.
+Only clean units leave, oldest first, and their derived rows stay until these are past their own,
+longer age. A slice that left, or that lost the rows of a trace that left, cannot be replayed: its
+numbers are final.
 """
 
 from typing import Final
@@ -17,7 +18,7 @@ from pipeline.model.tables import (
     RAW,
     SPANS,
 )
-from pipeline.store import offsets
+from pipeline.store import metric_minutes, offsets
 from pipeline.store.connection import Session
 from pipeline.store.lease import Lease
 from pipeline.store.settings import StoreSettings
@@ -38,9 +39,39 @@ WHERE u.high < coalesce(young.slice, 9223372036854775807)
 """
 """The last slice of the last clean unit whose rows all arrived before a time."""
 
+_TRACE: Final = "trace_id_high::VARCHAR || '/' || trace_id_low::VARCHAR"
+_REQUEST: Final = "'request ' || request_id"
+_YOUNGER: Final = "slice IN (SELECT slice FROM slice_links WHERE home <= $last AND slice > $last)"
+"""Slices that stay, and may hold rows of traces whose home leaves."""
+
+_LEAVING: Final = f"""
+CREATE OR REPLACE TEMP TABLE leaving AS
+WITH RECURSIVE every AS (
+    SELECT slice, {_TRACE} AS trace, {_REQUEST} AS request FROM spans
+    UNION ALL SELECT slice, {_TRACE}, {_REQUEST} FROM access_logs
+), younger AS (
+    SELECT DISTINCT trace, request FROM every WHERE {_YOUNGER}
+), one AS (
+    SELECT trace AS key, request AS other FROM younger WHERE trace || request IS NOT NULL
+    UNION ALL SELECT request, trace FROM younger WHERE trace || request IS NOT NULL
+), older AS (
+    SELECT trace AS key FROM every WHERE slice <= $last
+    UNION SELECT request FROM every WHERE slice <= $last
+), leaving AS (
+    SELECT key FROM older WHERE key IN (
+        SELECT trace FROM younger WHERE trace IS NOT NULL
+        UNION ALL SELECT request FROM younger WHERE request IS NOT NULL
+    )
+    UNION SELECT other FROM leaving JOIN one USING (key)
+)
+SELECT key FROM leaving
+"""  # noqa: S608
+"""Traces and requests of which the home leaves and that have rows in slices that stay: those of
+which rows leave, and what rows that stay make one with them."""
+
 _TORN: Final = {
-    SPANS.name: "(trace_id_high, trace_id_low) IN (SELECT (trace_id_high, trace_id_low)",
-    ACCESS_LOGS.name: "request_id IN (SELECT request_id",
+    SPANS.name: _TRACE,
+    ACCESS_LOGS.name: f"coalesce({_TRACE}, {_REQUEST})",
 }
 """How the rows of one trace are known, in the tables that are analysed by trace."""
 
@@ -79,7 +110,10 @@ def _retire_raw(session: Session, *, before: int) -> dict[str, int]:
     if last is None:
         return {}
     leaving = {"last": last}
-    torn = {name: _delete(session, name, _torn(name, key), leaving) for name, key in _TORN.items()}
+    metric_minutes.finish(session, last)
+    session.run(_LEAVING, leaving)
+    torn = {name: _delete(session, name, _torn(key), leaving) for name, key in _TORN.items()}
+    session.run("DROP TABLE leaving")
     rows = {
         table.name: _delete(session, table.name, "slice <= $last", leaving)
         + torn.get(table.name, 0)
@@ -91,19 +125,22 @@ def _retire_raw(session: Session, *, before: int) -> dict[str, int]:
     return rows
 
 
-def _torn(table: str, key: str) -> str:
+def _torn(key: str) -> str:
     """Rows in slices that stay, of traces whose home leaves."""
-    younger = "slice IN (SELECT slice FROM slice_links WHERE home <= $last AND slice > $last)"
-    return f"{younger} AND {key} FROM {table} WHERE slice <= $last)"
+    return f"{_YOUNGER} AND {key} IN (SELECT key FROM leaving)"  # noqa: S608
 
 
 def _retire_derived(session: Session, *, before: int) -> dict[str, int]:
     # a recording of old traffic that was just imported stays as long as its raw rows do
-    old = "minute < make_timestamp_ns($before) AND slice NOT IN (SELECT low FROM units)"
+    old = (
+        "minute < make_timestamp_ns($before) AND (slice NOT IN (SELECT low FROM units)"
+        " OR (slice IS NULL AND minute IN (SELECT minute FROM final_minutes)))"
+    )
     rows = {
         table.name: _delete(session, table.name, old, {"before": before})
         for table in (EDGE_MINUTES, NODE_MINUTES, CONSUMER_MINUTES)
     }
+    metric_minutes.forget_final(session, before=before)
     # a name is of use as long as there is a minute that may need it
     unused = (
         "slice < (SELECT min(slice) FROM (SELECT slice FROM edge_minutes UNION ALL"

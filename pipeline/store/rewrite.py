@@ -17,6 +17,7 @@ from pipeline.model.runs import FINAL, NEVER, Run, divided
 from pipeline.model.tables import INTERNED, QUARANTINE, RAW
 from pipeline.store.connection import Database, Session
 from pipeline.store.lease import disturb
+from pipeline.store.metric_minutes import mark_slice
 from pipeline.store.offsets import assign, read_runs
 from pipeline.store.port import Rewritten
 from pipeline.store.writer import (
@@ -30,14 +31,12 @@ from pipeline.store.writer import (
 )
 
 _KEYS: Final = """
-SELECT DISTINCT trace_id_high, trace_id_low, NULL::VARCHAR AS request_id
-FROM spans WHERE slice = $slice
-UNION ALL
-SELECT DISTINCT NULL, NULL, request_id
-FROM access_logs WHERE slice = $slice AND request_id IS NOT NULL
+SELECT DISTINCT trace_id_high, trace_id_low, request_id FROM spans WHERE slice = $slice
+UNION
+SELECT DISTINCT trace_id_high, trace_id_low, request_id FROM access_logs WHERE slice = $slice
 ORDER BY ALL
 """
-"""By what the analysis knows the traces and requests of a slice."""
+"""By what the analysis knows the traces and requests of a slice, and which of them are one."""
 
 
 def rewrite(
@@ -147,9 +146,11 @@ def _replace_raw(session: Session, number: int, raw: Mapping[str, pa.Table], *, 
     this: dict[str, object] = {"slice": number}
     ((before,),) = session.rows("SELECT rows FROM slices WHERE slice = $slice", this)
     keys = session.frame(_KEYS, this)
+    mark_slice(session, number, cause=cause)
     for table in RAW:
         session.run(f"DELETE FROM {table.name} WHERE slice = $slice", this)  # noqa: S608
     insert_raw(session, number, raw)
+    mark_slice(session, number, cause=cause)
     rows = sum(table.num_rows for table in raw.values())
     session.run("UPDATE slices SET rows = $rows WHERE slice = $slice", this | {"rows": rows})
     # a mark of a number never given before outlives a recomputation that is under way

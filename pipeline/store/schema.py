@@ -15,7 +15,9 @@ from pipeline.model.tables import (
     CONSUMER_MINUTES,
     DERIVED,
     DUCKDB,
+    EDGE_MINUTES,
     INTERNED,
+    NODE_MINUTES,
     QUARANTINE,
     RAW,
     SLICE,
@@ -36,6 +38,22 @@ SLICE_OFFSETS: Final = Table(
         Column("partition", "i32", "bus partition"),
         Column("first_offset", "i64", "offset of the first message"),
         Column("next_offset", "i64", "offset after the last message"),
+    ),
+)
+
+METRIC_BOOKKEEPING: Final = (
+    Table(
+        "stale_minutes",
+        "one reason to derive anew what metrics say of a minute, and of those beside it",
+        (
+            Column("minute", "time", "its start"),
+            Column("cause", "i64", "the slice, or rewrite, whose points made it stale"),
+        ),
+    ),
+    Table(
+        "final_minutes",
+        "a minute of which retention took metric points: what was derived from them is final",
+        (Column("minute", "time", "its start"),),
     ),
 )
 
@@ -88,9 +106,9 @@ BOOKKEEPING: Final = (
     ),
     Table(
         "slice_links",
-        "a slice that adds rows to traces whose home is an earlier one",
+        "a slice that may hold rows of traces or requests whose home is an earlier one",
         (
-            Column("home", "i64", "lowest slice with rows of those traces"),
+            Column("home", "i64", "lowest slice with rows of those"),
             SLICE,
         ),
     ),
@@ -103,6 +121,7 @@ BOOKKEEPING: Final = (
         ),
     ),
     SLICE_OFFSETS,
+    *METRIC_BOOKKEEPING,
 )
 """The store's own tables; they never leave this package."""
 
@@ -193,7 +212,26 @@ def _added(table: Table, *names: str) -> list[str]:
     ]
 
 
-INLINED: Final = ("bus_positions", "counters", "dirty_slices", "leases", "slice_offsets", "units")
+def _metric_minutes(backend: Backend) -> list[str]:
+    """What metrics say, by the minute; of points that came before, too."""
+    added = [column for column in EDGE_MINUTES if column.name == "widths"]
+    columns = [
+        f"ALTER TABLE {table.name} ADD COLUMN IF NOT EXISTS {column.name} {DUCKDB[column.kind]}"
+        for table in (EDGE_MINUTES, NODE_MINUTES)
+        for column in added
+    ]
+    points = (
+        "SELECT date_trunc('minute', time)::TIMESTAMP_NS AS minute, max(slice)"
+        " FROM metric_points WHERE time IS NOT NULL GROUP BY 1"
+    )
+    made = [create_table(table, backend) for table in METRIC_BOOKKEEPING]
+    return [*columns, *made, f"INSERT INTO stale_minutes {points}"]
+
+
+INLINED: Final = (
+    "bus_positions", "counters", "dirty_slices", "leases", "slice_offsets", "stale_minutes",
+    "units",
+)  # fmt: skip
 """Tables of few rows that often change: DuckLake keeps those in its catalog, not in files."""
 
 INLINED_ROWS: Final = 1_000_000
@@ -217,7 +255,8 @@ MIGRATIONS: Final = (
     Migration(2, "know what each slice was made from", _slice_offsets),
     Migration(3, "lease of the analysis", _lease),
     Migration(4, "consumers and upstream status of gateways", _gateways),
-    Migration(5, "consumers of spans, and their minutes", _consumers),
+    Migration(5, "what metrics say of edges", _metric_minutes),
+    Migration(6, "consumers of spans, and their minutes", _consumers),
 )
 """All steps, in order. The first makes a store as it is today; a later one mends an older store."""
 
@@ -289,7 +328,7 @@ def _insert_first_rows(session: Session) -> None:
 def _set_options(session: Session) -> None:
     named = "SELECT value FROM ducklake_options($lake) WHERE option_name = $option"
     given = {"lake": CATALOG, "option": "data_inlining_row_limit"}
-    if session.rows(f"{named} AND scope = 'TABLE'", given):
+    if len(session.rows(f"{named} AND scope = 'TABLE'", given)) == len(INLINED):
         return
     for table in INLINED:
         session.run(

@@ -11,6 +11,7 @@ from pipeline.model.tables import DERIVED, SLICE, Table
 from pipeline.store.connection import Database, Session
 from pipeline.store.lease import Lease
 from pipeline.store.merge import merged
+from pipeline.store.metric_minutes import mark
 from pipeline.store.port import Unit
 
 _DIRTY = """
@@ -74,23 +75,29 @@ def _homes_moved(session: Session) -> int:
 
 
 def notice(
-    lease: Lease, slices: Sequence[int], links: pl.DataFrame, *, homes_moved: int | None
+    lease: Lease,
+    slices: Sequence[int],
+    links: pl.DataFrame,
+    *,
+    minutes: pl.DataFrame | None,
+    homes_moved: int | None,
 ) -> None:
     """See ``Store.notice``."""
     if not slices:
         return
     added = links.select(pl.col("home", "slice").cast(pl.Int64)).unique(maintain_order=True)
     if not added.filter(
-        (pl.col("home") >= pl.col("slice")) | ~pl.col("slice").is_in(slices)
+        (pl.col("home") >= pl.col("slice")) | (pl.col("slice") > max(slices))
     ).is_empty():
-        raise InvalidInput(
-            "links", found="other links", allowed="home < slice, and slice one of those noticed"
-        )
+        allowed = "home < slice, and slice one of those noticed now or before"
+        raise InvalidInput("links", found="other links", allowed=allowed)
 
     def work(session: Session) -> None:
         if homes_moved is not None and homes_moved != _homes_moved(session):
             raise StoreBusy("slices were rewritten meanwhile; look at them again", retry_after=0.0)
         _notice(session, slices, added)
+        if minutes is not None:
+            mark(session, minutes)
 
     lease.commit(work)
 
@@ -106,11 +113,20 @@ def _notice(session: Session, slices: Sequence[int], added: pl.DataFrame) -> Non
     # a home whose raw rows are past their age is not recomputed: its numbers are final
     added = added.filter(pl.col("home").is_in(kept))
     own = pl.DataFrame({"slice": slices, "cause": slices}, schema=_MARK)
-    homes = added.select(slice="home", cause="slice")
+    # a link to a slice that was noticed before is news all the same
+    news = pl.when(pl.col("slice").is_in(slices)).then("slice").otherwise(max(slices))
+    homes = added.select(slice="home", cause=news).unique(maintain_order=True)
     session.insert("dirty_slices", pl.concat([own, homes]).to_arrow())
+    before = added.filter(~pl.col("slice").is_in(slices))
+    if not before.is_empty():
+        among = {"among": before["slice"].unique().to_list()}
+        held = session.frame(_HELD, among)
+        added = added.join(held, on=["home", "slice"], how="anti", maintain_order="left")
     if not added.is_empty():
         session.insert("slice_links", added.to_arrow())
 
+
+_HELD = "SELECT home, slice FROM slice_links WHERE slice IN (SELECT unnest($among::BIGINT[]))"
 
 _MARK = pl.Schema({"slice": pl.Int64, "cause": pl.Int64})
 

@@ -36,7 +36,7 @@ def minute_rows(draw):
     for end in ("client", "server"):
         row[end], row[f"{end}_kind"], row[f"{end}_alias"] = draw(ENDS)
         row[f"{end}_version"] = draw(VERSIONS)
-    row |= {name.name: draw(st.integers(0, 10**9)) for name in MEASURES[:-2]}
+    row |= {name.name: draw(st.integers(0, 10**9)) for name in MEASURES[:-3]}
     held = draw(BUCKETS)
     return row | {
         "slice": 1,
@@ -96,7 +96,7 @@ def test_minutes_summed_in_the_store_give_the_same_graph(store, rows, group_by):
 
 
 def test_young_minutes_stay_apart_so_that_callers_on_their_way_can_be_left_out(store):
-    counts = {name.name: 1_000_000 for name in MEASURES[:-2]}
+    counts = {name.name: 1_000_000 for name in MEASURES[:-3]}
     base = (
         dict.fromkeys(EDGE_MINUTES.names)
         | counts

@@ -1,8 +1,16 @@
 """GET /v1/edges/{client}/{server}/evidence."""
 
+import asyncio
+from datetime import timedelta
+
 import pyarrow as pa
 
-from api import schemas
+from api import evidence, schemas
+from api.times import Window
+from pipeline.jobs.minutes import MinutesJob
+from pipeline.model.tables import ACCESS_LOGS, RESOURCES
+from pipeline.store import open_store
+from tests.api.mesh_rows import START, START_NS, calls, resource, tables
 
 PATH = "/v1/edges/shop%2Ffrontend/shop%2Fcart/evidence"
 
@@ -63,3 +71,41 @@ def test_rows_are_an_arrow_stream_when_asked(http):
     table = pa.ipc.open_stream(answer.content).read_all()
     assert table.num_rows == 100
     assert table.schema.metadata[b"tellings"] == b"180"
+
+
+def test_the_hop_behind_a_gateway_rests_on_what_both_tell(tmp_path):
+    mesh = calls(5, client="orders", server="stock")
+    for row in mesh:
+        row["parent_span_id"] = row["parent_span_id"] or 99
+    entries = [gateway_entry(trace=number, at_ns=START_NS) for number in range(1, 6)]
+    gateway = resource("api-gateway", namespace="edge") | {"system": "kong"}
+    batches = tables(mesh) | {"access_logs": pa.Table.from_pylist(entries, ACCESS_LOGS.arrow)}
+    named = pa.Table.from_pylist([gateway], RESOURCES.arrow)
+    batches["resources"] = pa.concat_tables([batches["resources"], named])
+    store = open_store(tmp_path)
+    store.write(batches, expected={}, positions={})
+    asyncio.run(MinutesJob(store).settle())
+    window = Window(START, START + timedelta(hours=1))
+    edge = evidence.edge_of(store, "edge/api-gateway", "shop/orders", window)
+    rows = evidence.rows_of(store, edge, offset=0, limit=100)
+    store.close()
+    told = rows.group_by("signal", "reporter", "service").len().sort("signal").rows()
+    assert told == [
+        ("access_logs", "gateway", "edge/api-gateway", 5),
+        ("spans", "server", "shop/orders", 5),
+    ]
+    assert edge.unpaired_ratio == 0
+
+
+def gateway_entry(*, trace, at_ns):
+    return dict.fromkeys(ACCESS_LOGS.names) | {
+        "start_time": at_ns,
+        "duration_ns": 1_000_000,
+        "resource_id": "edge.api-gateway.v1",
+        "log_type": 0,
+        "trace_id_high": 0x4BF92F3577B34DA6,
+        "trace_id_low": trace,
+        "upstream_cluster": "orders",
+        "http_response_status_code": 200,
+        "attributes": "{}",
+    }

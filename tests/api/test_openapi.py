@@ -20,6 +20,8 @@ PATHS = (
     "/v1/recommendations",
     "/v1/ingest",
     "/v1/quarantine",
+    "/v1/scrape/targets",
+    "/v1/identities/conflicts",
 )
 
 

@@ -5,14 +5,14 @@ from datetime import datetime
 import pyarrow as pa
 import pytest
 
-from api import schemas
+from api import service_schemas
 
 ARROW = {"accept": "application/vnd.apache.arrow.stream"}
 
 
 def test_the_list_holds_services_and_gateways_by_id(http):
     body = http.get("/v1/services").json()
-    schemas.Services.model_validate(body)
+    service_schemas.Services.model_validate(body)
     assert [node["id"] for node in body["items"]] == ["shop/cart", "shop/frontend", "shop/stock"]
     assert body["next"] is None
 
@@ -41,7 +41,7 @@ def test_a_cursor_of_another_list_is_refused(http):
 
 def test_a_service_is_a_series_of_minutes(http):
     body = http.get("/v1/services/shop%2Fcart").json()
-    schemas.Service.model_validate(body)
+    service_schemas.Service.model_validate(body)
     assert (body["id"], body["namespace"], body["name"]) == ("shop/cart", "shop", "cart")
     assert body["kind"] == "service"
     assert body["reporter"] == "server"
@@ -99,7 +99,7 @@ def test_lists_are_arrow_streams_when_asked(http, path):
 
 def test_a_service_has_routes(http):
     body = http.get("/v1/services/shop%2Fcart/routes").json()
-    schemas.ServiceRoutes.model_validate(body)
+    service_schemas.ServiceRoutes.model_validate(body)
     assert (body["id"], body["reporter"]) == ("shop/cart", "server")
     (found,) = body["items"]
     assert found["route"] == "GET /things/{id}"

@@ -70,7 +70,7 @@ def test_the_keys_that_scripts_rely_on_are_there():
 def test_only_secrets_have_no_flag():
     secrets = {
         "api_token", "intake_token", "intake_pseudonym_key", "kafka_sasl_password",
-        "store_catalog_password",
+        "store_catalog_password", "firehose_access_key",
     }  # fmt: skip
     assert {one.key for one in declared() if one.flag is None} == secrets
 
@@ -204,3 +204,15 @@ def test_a_secret_is_not_shown():
 def test_a_misspelt_variable_is_noticed_and_others_are_left_alone():
     environment = {"MESHWEIR_API_ADRESS": "1", "MESHWEIR_PORT": "tcp://1", "MESHWEIR_DATA": "x"}
     assert list(misspelt(environment)) == [("MESHWEIR_API_ADRESS", "MESHWEIR_API_ADDRESS")]
+
+
+@pytest.mark.parametrize(
+    "text", ["tail: [a, b]", "tail: {paths: [a, b]}", "tail:\n  paths: [a, b]"]
+)
+def test_files_to_follow_are_the_section_itself(tmp_path, text):
+    file = tmp_path / "meshweir.yaml"
+    file.write_text(text)
+    settings = load(flags={}, environment={}, file=file)
+    assert settings.collectors.tail.paths == ("a", "b")
+    settings = load(flags={"tail": "c"}, environment={}, file=file)
+    assert settings.collectors.tail.paths == ("c",)

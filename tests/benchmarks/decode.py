@@ -1,4 +1,4 @@
-"""Decoding: OTLP trace requests and log lines to Arrow, and the check at the door, on one core.
+"""Decoding: OTLP trace requests and access logs to Arrow, and the check at the door, on one core.
 
 Run ``python -m tests.benchmarks.decode``. Times are processor time of this process, so that
 neighbours do not count; each figure is the median of several rounds. In the same run a plain loop
@@ -10,7 +10,6 @@ import statistics
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from functools import partial
 
 import orjson
 import pyarrow as pa
@@ -21,6 +20,7 @@ from pipeline.decode.attributes import SPAN_ATTRIBUTES
 from pipeline.decode.door import MaskedKeys, admit
 from pipeline.decode.otlp_traces import decode
 from pipeline.model.tables import SPANS as TABLE
+from tests.benchmarks import als_entries
 from tests.benchmarks.mesh_spans import SPANS, pairs
 
 ROUNDS = 7
@@ -158,14 +158,15 @@ LINES = {
     ),
 }
 LINE_MESSAGES = 6
+ALS_MESSAGES = 50
 
 
 @dataclass(frozen=True)
-class LinesMeasured:
-    """Of one format of lines: bytes of a line, and lines a second and core."""
+class LogsMeasured:
+    """Of one format of access logs: bytes of a record, and records a second and core."""
 
     format: str
-    bytes_per_line: int
+    bytes_per_record: int
     decode: int
     door: int
 
@@ -183,29 +184,30 @@ def lines_of(form: str) -> list[bytes]:
     return messages
 
 
-def run_lines() -> list[LinesMeasured]:
-    """Measure formats of lines."""
+def run_logs() -> list[LogsMeasured]:
+    """Measure access logs: lines, and Envoy's service."""
+    lines = {name: lines_of(form) for name, form in LINES.items()}
+    counts = {name: sum(one.count(b"\n") for one in found) for name, found in lines.items()}
+    streamed = list(als_entries.messages(ALS_MESSAGES))
+    measured = {**lines, "envoy_als": streamed}
+    counts["envoy_als"] = als_entries.ENTRIES * len(streamed)
+    return [_measure(name, messages, counts[name]) for name, messages in measured.items()]
+
+
+def _measure(name: str, messages: list[bytes], records: int) -> LogsMeasured:
     masked = MaskedKeys()
-    measured = []
-    for name, form in LINES.items():
-        messages = lines_of(form)
-        lines = sum(message.count(b"\n") for message in messages)
-        decoder = DECODERS[name]
-        measured.append(
-            LinesMeasured(
-                name,
-                sum(map(len, messages)) // lines,
-                rate(partial(decoder, messages), lines),
-                rate(partial(lambda all_, of: [admit(of, one, masked) for one in all_],
-                             messages, name), lines, rounds=3),
-            )
-        )  # fmt: skip
-    return measured
+    decoder = DECODERS[name]
+    return LogsMeasured(
+        name,
+        sum(map(len, messages)) // records,
+        rate(lambda: decoder(messages), records),
+        rate(lambda: [admit(name, one, masked) for one in messages], records, rounds=3),
+    )
 
 
 def main() -> None:
     """Print what was measured."""
-    for measured in (*run(), *run_lines()):
+    for measured in (*run(), *run_logs()):
         print(json.dumps(asdict(measured), indent=2))
 
 

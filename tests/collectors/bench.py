@@ -13,7 +13,10 @@ from pipeline.bus.settings import EmbeddedBusSettings
 from pipeline.model.ledger import Flow, Ledger, Outcome
 from pipeline.model.messages import Message, Partition
 
-ANYWHERE = {"otlp_grpc": {"address": "127.0.0.1:0"}, "otlp_http": {"address": "127.0.0.1:0"}}
+ANYWHERE = {
+    name: {"address": "127.0.0.1:0"}
+    for name in ("otlp_grpc", "otlp_http", "zipkin", "remote_write")
+}
 
 
 class GatedBus(EmbeddedBus):

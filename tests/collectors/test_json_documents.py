@@ -90,6 +90,13 @@ def test_documents_past_the_limit_are_told() -> None:
 
 def test_nesting_is_bounded() -> None:
     assert told(b"\n[\n" + b"[" * 5000) == [(3, "nested too deeply")]
+    # what can be read and not be written again could not go on the bus
+    deep = b'{"a":' + b"[" * 300 + b"]" * 300 + b"}"
+    assert told(b'{"a":1}\n' + deep + b'\n{"a":2}\n') == [
+        (1, {"a": 1}),
+        (2, "nested too deeply"),
+        (3, {"a": 2}),
+    ]
 
 
 class Counting(io.BytesIO):

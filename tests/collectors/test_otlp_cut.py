@@ -75,4 +75,4 @@ def test_small_requests_stay_as_they_are() -> None:
 
 
 def test_other_formats_are_given_as_they_are() -> None:
-    assert list(smaller("zipkin_json", b"[{}, {}]", size=3)) == [b"[{}, {}]"]
+    assert list(smaller("jaeger_json", b"[{}, {}]", size=3)) == [b"[{}, {}]"]

@@ -1,14 +1,18 @@
 """What every receiver promises to its senders; a way to send is one more entry of SENDERS."""
 
 import asyncio
+import base64
 import struct
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
+import cramjam
 import grpc
 import httpx
+import orjson
 import pytest
 from google.rpc.error_details_pb2 import RetryInfo
 from google.rpc.status_pb2 import Status
@@ -16,9 +20,13 @@ from google.rpc.status_pb2 import Status
 from pipeline.errors import InvalidInput
 from pipeline.model.ledger import Outcome
 from pipeline.model.messages import Partition
-from pipeline.model.topics import OTLP_SPANS
+from pipeline.model.topics import OTLP_SPANS, RAW_TELEMETRY
+from tests.collectors import firehose
 from tests.collectors.bench import Bench, running
-from tests.collectors.payloads import traces
+from tests.collectors.firehose import ANYWHERE
+from tests.collectors.payloads import apigee, kong_body, traces, zipkin
+from tests.pipeline.decode.remote_messages import Told as Series, request, request_2
+from tests.zipkin_pb import list_of
 
 pytestmark = pytest.mark.anyio
 
@@ -77,18 +85,227 @@ def told_no(error: grpc.aio.AioRpcError) -> Told:
     return Told(yes=False, again=again, retry_after=retry_after, text=error.details() or "")
 
 
+async def send_zipkin(bench: Bench, body: bytes, content_type: str) -> Told:
+    async with httpx.AsyncClient(timeout=30) as client:
+        answer = await client.post(
+            f"http://{bench.collectors.addresses['zipkin']}/api/v2/spans",
+            content=body,
+            headers={"content-type": content_type},
+        )
+    retry_after = answer.headers.get("retry-after")
+    return Told(
+        yes=answer.status_code == 202,
+        again=answer.status_code in {429, 503},
+        retry_after=float(retry_after) if retry_after else None,
+        text=answer.text,
+    )
+
+
+async def send_webhook(bench: Bench, body: bytes, source: str, path: str) -> Told:
+    return answered(await posted(bench, source, path, body, {"content-type": "application/json"}))
+
+
+async def send_firehose(bench: Bench, body: bytes) -> Told:
+    return answered(await posted(bench, "firehose", "/firehose", body, firehose.headers_of()))
+
+
+async def posted(
+    bench: Bench, source: str, path: str, body: bytes, headers: dict[str, str]
+) -> httpx.Response:
+    async with httpx.AsyncClient(timeout=30) as client:
+        url = f"http://{bench.collectors.addresses[source]}{path}"
+        return await client.post(url, content=body, headers=headers)
+
+
+def answered(answer: httpx.Response) -> Told:
+    retry_after = answer.headers.get("retry-after")
+    return Told(
+        yes=answer.status_code == 200,
+        again=answer.status_code in {429, 503},
+        retry_after=float(retry_after) if retry_after else None,
+        text=answer.text,
+    )
+
+
+async def send_remote_write(bench: Bench, body: bytes, proto: str) -> Told:
+    async with httpx.AsyncClient(timeout=30) as client:
+        answer = await client.post(
+            f"http://{bench.collectors.addresses['remote_write']}/api/v1/write",
+            content=bytes(cramjam.snappy.compress_raw(body)),
+            headers={
+                "content-type": f"application/x-protobuf;proto={proto}",
+                "content-encoding": "snappy",
+            },
+        )
+    retry_after = answer.headers.get("retry-after")
+    return Told(
+        yes=answer.status_code == 204,
+        again=answer.status_code == 503,
+        retry_after=float(retry_after) if retry_after else None,
+        text=answer.text,
+    )
+
+
+def remote_write_body(samples: int, pad: int = 0, *, proto: str) -> bytes:
+    told = [
+        Series({"__name__": "a_total", "pad": f"{n}{'x' * pad}"}, [(1.0, 1_764_000_000_000)])
+        for n in range(samples)
+    ]
+    message = request_2(told) if "v2" in proto else request(told)
+    return bytes(message.SerializeToString())
+
+
+def otlp_body(spans: int, pad: int = 0) -> bytes:
+    return traces(spans, pad=pad).SerializeToString()
+
+
+def zipkin_json_body(spans: int, pad: int = 0) -> bytes:
+    return orjson.dumps(zipkin(spans, pad=pad))
+
+
+def zipkin_proto_body(spans: int, pad: int = 0) -> bytes:
+    return list_of(zipkin(spans, pad=pad)).SerializeToString()
+
+
+def apigee_body(records: int, pad: int = 0) -> bytes:
+    return b"".join(
+        orjson.dumps(apigee(number, pad=pad), option=orjson.OPT_APPEND_NEWLINE)
+        for number in range(records)
+    )
+
+
+def firehose_body(records: int, pad: int = 0) -> bytes:
+    return firehose.body_of(
+        [firehose.access_log(number, path="/" + "x" * pad) + b"\n" for number in range(records)]
+    )
+
+
+def firehose_lines(body: bytes) -> bytes:
+    return b"".join(base64.b64decode(record["data"]) for record in orjson.loads(body)["records"])
+
+
+def with_unknown_member(body: bytes) -> bytes:
+    return body.replace(b"{", b'{"nobody":{"knows":[1]},', 1)
+
+
+UNKNOWN_FIELD = struct.pack("<BBBH", 0xFA, 0x3F, 2, 7)
+
+
 @dataclass(frozen=True)
 class Sender:
-    """A way to send traces, and the name under which the receiver counts them."""
+    """A way to send records, and the name under which the receiver counts them.
+
+    Attributes:
+        source: the receiver's name, and that of its section.
+        send: sends a body, answers what was told.
+        topic: where it goes.
+        format: the format of the body.
+        signal: what its records are.
+        body: a body of so many records, each with so much padding.
+        kept: what of a body is on the bus.
+        nothing: a body without records.
+        limit: name of the setting that limits a body.
+        unknown: the same body with something in it that nobody knows.
+    """
 
     source: str
-    send: Callable[[Bench, bytes], object]
+    send: Callable[[Bench, bytes], Awaitable[Told]]
+    topic: str = OTLP_SPANS
+    format: str = "otlp_traces"
+    signal: str = "spans"
+    body: Callable[..., bytes] = otlp_body
+    kept: Callable[[bytes], bytes] = bytes
+    nothing: bytes = b""
+    limit: str = "max_body_bytes"
+    unknown: Callable[[bytes], bytes] = lambda body: body + UNKNOWN_FIELD
 
 
 SENDERS = [
     pytest.param(Sender("otlp_http", send_http), id="otlp_http"),
-    pytest.param(Sender("otlp_grpc", send_grpc), id="otlp_grpc"),
+    pytest.param(Sender("otlp_grpc", send_grpc, limit="max_message_bytes"), id="otlp_grpc"),
+    pytest.param(
+        Sender(
+            "zipkin",
+            partial(send_zipkin, content_type="application/json"),
+            topic=RAW_TELEMETRY,
+            format="zipkin_json",
+            body=zipkin_json_body,
+            unknown=lambda body: body.replace(b'"traceId"', b'"nobody":{"knows":[1]},"traceId"', 1),
+        ),
+        id="zipkin_json",
+    ),
+    pytest.param(
+        Sender(
+            "zipkin",
+            partial(send_zipkin, content_type="application/x-protobuf"),
+            topic=RAW_TELEMETRY,
+            format="zipkin_proto",
+            body=zipkin_proto_body,
+        ),
+        id="zipkin_proto",
+    ),
+    pytest.param(
+        Sender(
+            "kong_http_log",
+            partial(send_webhook, source="kong_http_log", path="/kong"),
+            topic=RAW_TELEMETRY,
+            format="kong_json",
+            signal="access_logs",
+            body=kong_body,
+            unknown=with_unknown_member,
+        ),
+        id="kong_http_log",
+    ),
+    pytest.param(
+        Sender(
+            "apigee_http",
+            partial(send_webhook, source="apigee_http", path="/apigee"),
+            topic=RAW_TELEMETRY,
+            format="apigee",
+            signal="access_logs",
+            body=apigee_body,
+            unknown=with_unknown_member,
+        ),
+        id="apigee_http",
+    ),
+    pytest.param(
+        Sender(
+            "firehose",
+            send_firehose,
+            topic=RAW_TELEMETRY,
+            format="aws_apigateway",
+            signal="access_logs",
+            body=firehose_body,
+            kept=firehose_lines,
+            nothing=firehose.body_of([]),
+            unknown=with_unknown_member,
+        ),
+        id="firehose",
+    ),
+    *(
+        pytest.param(
+            Sender(
+                "remote_write",
+                partial(send_remote_write, proto=proto),
+                topic=RAW_TELEMETRY,
+                format=name,
+                body=partial(remote_write_body, proto=proto),
+                limit="max_decompressed_bytes",
+                signal="metric_points",
+            ),
+            id=name,
+        )
+        for name, proto in (
+            ("remote_write", "prometheus.WriteRequest"),
+            ("remote_write_2", "io.prometheus.write.v2.Request"),
+        )
+    ),
 ]
+SECTIONS = (
+    "otlp_http", "otlp_grpc", "zipkin", "kong_http_log", "apigee_http", "firehose", "remote_write",
+)  # fmt: skip
+LISTENERS = (*SECTIONS, "apigee_syslog")
+"""Sections of receivers that have an address; syslog has no answers that could be tested here."""
 
 
 @pytest.fixture
@@ -106,26 +323,30 @@ Running = Callable[..., AbstractAsyncContextManager[Bench]]
 
 @pytest.fixture
 def bench(tmp_path: Path) -> Running:
-    return lambda **sections: running(tmp_path, **sections)
+    def settled(**sections: dict[str, object]) -> AbstractAsyncContextManager[Bench]:
+        places = {name: ANYWHERE | sections.get(name, {}) for name in SECTIONS}
+        return running(tmp_path, **(sections | places))
+
+    return settled
 
 
 async def test_yes_means_it_is_on_the_bus_as_it_was_sent(sender: Sender, bench: Running) -> None:
-    body = traces(7).SerializeToString()
+    body = sender.body(7)
     async with bench() as at:
         assert (await sender.send(at, body)).yes
-        (message,) = await at.messages(OTLP_SPANS)
-        assert message.value == body
-        assert message.headers["format"] == "otlp_traces"
+        (message,) = await at.messages(sender.topic)
+        assert message.value == sender.kept(body)
+        assert message.headers["format"] == sender.format
         assert message.headers["source"] == sender.source
         assert message.headers["records"] == "7"
         assert int(message.headers["received_at"]) > 1_700_000_000_000_000_000
-        assert at.count(sender.source, "spans", Outcome.ACCEPTED) == 7
+        assert at.count(sender.source, sender.signal, Outcome.ACCEPTED) == 7
 
 
 async def test_yes_is_not_said_before_it_is_durable(sender: Sender, bench: Running) -> None:
     async with bench() as at:
         at.bus.gate.clear()
-        sending = asyncio.create_task(sender.send(at, traces(1).SerializeToString()))
+        sending = asyncio.create_task(sender.send(at, sender.body(1)))
         while not at.bus.waiting:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
         await asyncio.sleep(0.1)
@@ -136,17 +357,15 @@ async def test_yes_is_not_said_before_it_is_durable(sender: Sender, bench: Runni
 
 async def test_what_was_told_yes_is_there_after_a_restart(sender: Sender, bench: Running) -> None:
     async with bench() as at:
-        told = await asyncio.gather(
-            *(sender.send(at, traces(n).SerializeToString()) for n in range(1, 20))
-        )
+        told = await asyncio.gather(*(sender.send(at, sender.body(n)) for n in range(1, 20)))
         assert all(one.yes for one in told)
     async with bench() as at:
-        records = [int(m.headers["records"]) for m in await at.messages(OTLP_SPANS)]
+        records = [int(m.headers["records"]) for m in await at.messages(sender.topic)]
         assert sorted(records) == list(range(1, 20))
 
 
 async def test_a_full_bus_says_when_to_come_back(sender: Sender, bench: Running) -> None:
-    body = traces(100, pad=300).SerializeToString()
+    body = sender.body(100, pad=300)
     async with bench(bus={"max_bytes": 100_000, "retry_after_seconds": 2}) as at:
         told = [await sender.send(at, body) for _ in range(5)]
         taken = sum(one.yes for one in told)
@@ -154,25 +373,25 @@ async def test_a_full_bus_says_when_to_come_back(sender: Sender, bench: Running)
         assert 0 < taken < 5
         assert told[-1].again
         assert told[-1].retry_after == 2
-        assert len(await at.messages(OTLP_SPANS)) == taken
-        assert at.reasons(sender.source, "spans") == {
+        assert len(await at.messages(sender.topic)) == taken
+        assert at.reasons(sender.source, sender.signal) == {
             (Outcome.REJECTED, "bus full"): 100 * (5 - taken)
         }
-        await at.bus.consumed({Partition(OTLP_SPANS): taken})
+        await at.bus.consumed({Partition(sender.topic): taken})
         assert (await sender.send(at, body)).yes
 
 
 async def test_a_stopped_bus_says_come_back_later(sender: Sender, bench: Running) -> None:
     async with bench() as at:
         await at.bus.stop()
-        told = await sender.send(at, traces(1).SerializeToString())
+        told = await sender.send(at, sender.body(1))
         assert not told.yes
         assert told.again
         assert told.retry_after
 
 
 async def test_too_much_under_way_says_come_back_later(sender: Sender, bench: Running) -> None:
-    body = traces(100, pad=300).SerializeToString()
+    body = sender.body(100, pad=300)
     async with bench(intake={"max_in_flight_bytes": 60_000}) as at:
         at.bus.gate.clear()
         sending = [asyncio.create_task(sender.send(at, body)) for _ in range(4)]
@@ -202,34 +421,32 @@ async def test_malformed_bytes_are_refused_for_good_naming_the_offset(
         assert not told.yes
         assert not told.again
         assert "at byte " in told.text
-        assert await at.messages(OTLP_SPANS) == []
-        assert at.count(sender.source, "spans", Outcome.REJECTED) == 1
-        assert (await sender.send(at, traces(1).SerializeToString())).yes
+        assert await at.messages(sender.topic) == []
+        assert at.count(sender.source, sender.signal, Outcome.REJECTED) == 1
+        assert (await sender.send(at, sender.body(1))).yes
 
 
 async def test_too_large_is_refused_for_good(sender: Sender, bench: Running) -> None:
-    limits = {"otlp_http": {"max_body_bytes": 50_000}, "otlp_grpc": {"max_message_bytes": 50_000}}
-    async with bench(**limits) as at:
-        told = await sender.send(at, traces(1, pad=60_000).SerializeToString())
+    async with bench(**{sender.source: {sender.limit: 50_000}}) as at:
+        told = await sender.send(at, sender.body(1, pad=60_000))
         assert not told.yes
         assert not told.again
         assert "50000" in told.text or "larger than max" in told.text
-        assert (await sender.send(at, traces(1).SerializeToString())).yes
+        assert (await sender.send(at, sender.body(1))).yes
 
 
 async def test_nothing_at_all_is_a_success_and_no_message(sender: Sender, bench: Running) -> None:
     async with bench() as at:
-        assert (await sender.send(at, b"")).yes
-        assert await at.messages(OTLP_SPANS) == []
+        assert (await sender.send(at, sender.nothing)).yes
+        assert await at.messages(sender.topic) == []
 
 
 async def test_unknown_fields_are_taken_and_kept(sender: Sender, bench: Running) -> None:
-    unknown = struct.pack("<BBBH", 0xFA, 0x3F, 2, 7)
-    body = traces(1).SerializeToString() + unknown
+    body = sender.unknown(sender.body(1))
     async with bench() as at:
         assert (await sender.send(at, body)).yes
-        (message,) = await at.messages(OTLP_SPANS)
-        assert message.value == body
+        (message,) = await at.messages(sender.topic)
+        assert message.value == sender.kept(body)
 
 
 async def test_stopping_finishes_what_was_taken_and_refuses_the_rest(
@@ -237,7 +454,7 @@ async def test_stopping_finishes_what_was_taken_and_refuses_the_rest(
 ) -> None:
     async with bench() as at:
         at.bus.gate.clear()
-        taken = asyncio.create_task(sender.send(at, traces(3).SerializeToString()))
+        taken = asyncio.create_task(sender.send(at, sender.body(3)))
         while not at.bus.waiting:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
         stopping = asyncio.create_task(at.collectors.stop())
@@ -249,33 +466,32 @@ async def test_stopping_finishes_what_was_taken_and_refuses_the_rest(
         assert (await taken).yes
         await stopping
         await at.collectors.stop()
-        (message,) = await at.messages(OTLP_SPANS)
+        (message,) = await at.messages(sender.topic)
         assert message.headers["records"] == "3"
 
 
 async def refused_or_unreachable(sender: Sender, at: Bench) -> bool:
     try:
-        told = await sender.send(at, traces(1).SerializeToString())
+        told = await sender.send(at, sender.body(1))
     except httpx.TransportError:
         return True
     return told.again
 
 
 async def test_addresses_tell_the_real_port_and_are_free_again(bench: Running) -> None:
-    async with bench() as at:
+    free = {name: {"address": "127.0.0.1:0"} for name in LISTENERS}
+    async with bench(**free) as at:
         addresses = dict(at.collectors.addresses)
         assert all(int(address.rpartition(":")[2]) > 0 for address in addresses.values())
-    async with bench(
-        otlp_http={"address": addresses["otlp_http"]}, otlp_grpc={"address": addresses["otlp_grpc"]}
-    ) as at:
+    async with bench(**{name: {"address": addresses[name]} for name in LISTENERS}) as at:
         assert dict(at.collectors.addresses) == addresses
 
 
-@pytest.mark.parametrize("name", ["otlp_http", "otlp_grpc"])
+@pytest.mark.parametrize("name", LISTENERS)
 async def test_an_address_in_use_is_a_clear_refusal(
     bench: Running, tmp_path: Path, name: str
 ) -> None:
-    async with bench() as at:
+    async with bench(**{name: {"address": "127.0.0.1:0"}}) as at:
         taken = at.collectors.addresses[name]
         with pytest.raises(InvalidInput, match="port 0 picks a free one") as refused:
             async with running(tmp_path / "second", **{name: {"address": taken}}):
@@ -283,10 +499,10 @@ async def test_an_address_in_use_is_a_clear_refusal(
         assert refused.value.field == f"{name}_address"
 
 
-@pytest.mark.parametrize("name", ["otlp_http", "otlp_grpc"])
+@pytest.mark.parametrize("name", SECTIONS)
 @pytest.mark.parametrize("address", ["0.0.0.0:0", "[::]:0", "example.com:0"])
 async def test_beyond_loopback_needs_a_token(tmp_path: Path, name: str, address: str) -> None:
-    with pytest.raises(InvalidInput, match="MESHWEIR_INTAKE_TOKEN"):
+    with pytest.raises(InvalidInput, match=r"MESHWEIR_(INTAKE_TOKEN|FIREHOSE_ACCESS_KEY)"):
         async with running(tmp_path, **{name: {"address": address}}):
             pass
 

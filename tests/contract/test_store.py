@@ -11,10 +11,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import polars as pl
+import pyarrow as pa
 import pytest
 
 from pipeline.errors import InvalidInput, StoreBusy
 from pipeline.model.messages import Partition
+from pipeline.model.tables import EDGE_MINUTES, METRIC_POINTS
 from pipeline.store import Backend, Store, StoreSettings, Unit, open_store, reader
 from tests.pipeline.store.lakes import LAKES, lake_settings
 from tests.pipeline.store.rows import MINUTE, access_logs, edges, quarantined, resources, spans
@@ -325,10 +327,12 @@ def test_homes_are_found_in_a_range_of_slices(store: Store) -> None:
             expected={},
             positions={},
         )
-    found = store.ask("trace_homes", low=2, high=3, traces=[7, 3, 2**64 - 1])
-    assert sorted(found.select("trace_id_low", "home").rows()) == [(3, 3), (7, 2)]
-    found = store.ask("request_homes", low=1, high=3, requests=["same", "r3", "none"])
-    assert sorted(found.rows()) == [("r3", 3), ("same", 1)]
+    asked = {"traces": [7, 3, 2**64 - 1], "requests": []}
+    found = store.ask("group_rows", low=2, high=3, **asked)
+    assert sorted(found.select("trace_id_low", "slice").rows()) == [(3, 3), (7, 2)]
+    asked = {"traces": [], "requests": ["same", "r3", "none"]}
+    found = store.ask("group_rows", low=1, high=3, **asked)
+    assert sorted(found.select("request_id", "slice").rows()) == [("r3", 3), ("same", 1)]
 
 
 def test_two_threads_read_while_one_writes(store: Store) -> None:
@@ -412,3 +416,85 @@ def test_what_was_written_survives_being_killed(
         assert found["trace_id_low"].sort().to_list() == list(range(offset * rows))
         assert store.unnoticed() == list(range(1, offset + 1))
         store.close()
+
+
+def metric_points(*minutes: int) -> pa.Table:
+    """One point of a counter in each of some minutes."""
+    rows = [
+        dict.fromkeys(METRIC_POINTS.names)
+        | {"name": "response_total", "time": minute * MINUTE + 7, "resource_id": "a", "value": 1.0}
+        for minute in minutes
+    ]
+    return pa.Table.from_pylist(rows, schema=METRIC_POINTS.arrow)
+
+
+def from_metrics(*rows: tuple[int, str]) -> pa.Table:
+    """Rows of edges as derived from metrics: minute and server."""
+    made = [
+        dict.fromkeys(EDGE_MINUTES.names)
+        | {"minute": minute * MINUTE, "server": server, "signal": "metrics", "rows": 1}
+        for minute, server in rows
+    ]
+    return pa.Table.from_pylist(made, schema=EDGE_MINUTES.arrow)
+
+
+def stale(*rows: tuple[int, int]) -> pl.DataFrame:
+    """Minutes and what made them stale."""
+    minutes = [minute * MINUTE for minute, _ in rows]
+    return pl.DataFrame({"minute": minutes, "cause": [cause for _, cause in rows]})
+
+
+def edges_by_minute(store: Store) -> list[tuple[int, str]]:
+    found = store.ask("edge_minutes", start=0, end=100 * MINUTE)
+    return sorted(found.select(pl.col("minute").dt.epoch("ns") // MINUTE, "server").iter_rows())
+
+
+def test_minutes_of_metrics_are_marked_and_replaced(store: Store) -> None:
+    assert store.stale_minutes().is_empty()
+    for _ in range(2):
+        store.write({"metric_points": metric_points(1, 2)}, expected={}, positions={})
+    store.notice([1, 2], NO_LINKS, minutes=stale((1, 1), (2, 1), (2, 2)))
+    assert store.stale_minutes().rows() == [(MINUTE, 1), (2 * MINUTE, 2)]
+    derived = {"edge_minutes": from_metrics((1, "a"), (2, "b"))}
+    minutes = [MINUTE, 2 * MINUTE]
+    store.replace_minutes(minutes, derived, marked=minutes, cause=1, final=0)
+    # what was noted meanwhile for a later cause stays stale
+    assert store.stale_minutes().rows() == [(2 * MINUTE, 2)]
+    again = {"edge_minutes": from_metrics((2, "c"))}
+    store.replace_minutes([2 * MINUTE], again, marked=[2 * MINUTE], cause=2, final=0)
+    assert store.stale_minutes().is_empty()
+    assert edges_by_minute(store) == [(1, "a"), (2, "c")]
+
+
+def test_what_units_derive_and_what_metrics_say_do_not_touch_each_other(store: Store) -> None:
+    written(store, [1], [2])
+    store.replace_minutes(
+        [MINUTE], {"edge_minutes": from_metrics((1, "m"))}, marked=[], cause=0, final=0
+    )
+    units = [Unit(1, 1), Unit(2, 2)]
+    rows = edges((1, "a", {1: 1}), (2, "b", {1: 1}), minute=MINUTE)
+    store.replace(units, {"edge_minutes": rows}, cause=2)
+    store.merge(Unit(1, 2))
+    assert edges_by_minute(store) == [(1, "a"), (1, "b"), (1, "m")]
+    store.replace_minutes([MINUTE], {"edge_minutes": from_metrics()}, marked=[], cause=0, final=0)
+    assert edges_by_minute(store) == [(1, "a"), (1, "b")]
+
+
+def test_minutes_are_not_replaced_once_retention_took_points(store: Store) -> None:
+    now = round(datetime.now(UTC).timestamp()) * 10**9
+    minute = now // MINUTE
+    store.write({"metric_points": metric_points(minute)}, expected={}, positions={})
+    store.notice([1], NO_LINKS, minutes=stale((minute, 1)))
+    store.replace([Unit(1, 1)], {}, cause=1)
+    assert store.retire(now=now + 8 * 86_400 * 10**9)["metric_points"] == 1
+    assert store.ask("final_minutes").rows() == [(minute * MINUTE,)]
+    derived = {"edge_minutes": from_metrics((minute, "a"))}
+    with pytest.raises(StoreBusy, match="retention took metric points"):
+        store.replace_minutes([minute * MINUTE], derived, marked=[], cause=1, final=0)
+    assert store.ask("edge_minutes", start=0, end=2 * now).is_empty()
+
+
+def test_rows_of_slices_or_of_other_minutes_are_no_rows_of_metrics(store: Store) -> None:
+    for rows in (edges((1, "a", {}), minute=MINUTE), from_metrics((2, "a"))):
+        with pytest.raises(InvalidInput, match="rows without a slice"):
+            store.replace_minutes([MINUTE], {"edge_minutes": rows}, marked=[], cause=0, final=0)

@@ -8,10 +8,11 @@ from tests.e2e.process import FREE, Process
 class Up(Process):
     """A running ``meshweir up`` on free ports."""
 
-    def __init__(self, data: Path, *flags: object) -> None:
+    def __init__(self, data: Path, *flags: object, log: Path | None = None) -> None:
         super().__init__(
             *("up", "--data", data, "--api-address", FREE),
             *("--otlp-http-address", FREE, "--otlp-grpc-address", FREE),
             *flags,
             listeners=3,
+            log=log,
         )

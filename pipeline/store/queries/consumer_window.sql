@@ -17,7 +17,8 @@ SELECT
     sum(tls_mutual)::BIGINT AS tls_mutual,
     sum(duration_ns)::BIGINT AS duration_ns,
     flatten(list(buckets)) AS buckets,
-    flatten(list(counts)) AS counts
+    flatten(list(counts)) AS counts,
+    flatten(list(widths)) AS widths
 FROM consumer_minutes
 WHERE minute >= make_timestamp_ns($start::BIGINT)
   AND minute < make_timestamp_ns($end::BIGINT)

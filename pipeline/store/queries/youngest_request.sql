@@ -7,4 +7,8 @@ FROM (
     UNION ALL
     SELECT max(start_time) FROM access_logs
     WHERE start_time <= make_timestamp_ns($latest::BIGINT)
+    UNION ALL
+    -- metrics do not say when a request began: it was counted in this minute
+    SELECT max(minute) FROM edge_minutes
+    WHERE signal = 'metrics' AND minute <= make_timestamp_ns($latest::BIGINT)
 )

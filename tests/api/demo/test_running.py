@@ -1,6 +1,7 @@
 """The mesh alone, with a sink in Meshweir's place: it does what it declares, and tells it."""
 
 import asyncio
+import json
 import tempfile
 from collections import Counter
 from collections.abc import AsyncIterator
@@ -9,15 +10,17 @@ from pathlib import Path
 
 import grpc
 import grpc.aio
+import httpx
 import pytest
 from envoy.service.accesslog.v3 import als_pb2
 from opentelemetry.proto.collector.trace.v1 import trace_service_pb2
 
 from api.demo import running
-from api.demo.envoy import Address
+from api.demo.envoy import STATS_PATH, Address
 from api.demo.mesh import MESH, Truth, truth, visits
 from api.demo.processes import find_program
 from api.demo.running import DemoFailed, running_mesh
+from api.demo.scraping import targets_file
 
 SERVER, CLIENT = 2, 3
 
@@ -31,6 +34,7 @@ class Sink(grpc.GenericRpcHandler):
     """Takes OTLP traces and access logs, and counts what they tell."""
 
     spans: Counter[tuple[str, int]] = field(default_factory=Counter)
+    applications: Counter[tuple[str, int]] = field(default_factory=Counter)
     entries: Counter[tuple[str, str]] = field(default_factory=Counter)
     plain: Counter[str] = field(default_factory=Counter)
 
@@ -49,8 +53,10 @@ class Sink(grpc.GenericRpcHandler):
         for resource in request.resource_spans:
             told = {a.key: a.value.string_value for a in resource.resource.attributes}
             for scope in resource.scope_spans:
+                by_application = scope.scope.name == "meshweir.demo"
+                spans = self.applications if by_application else self.spans
                 for span in scope.spans:
-                    self.spans[told["service.name"], span.kind] += 1
+                    spans[told["service.name"], span.kind] += 1
         return b""
 
     async def _take_entries(self, bodies: AsyncIterator[bytes], _) -> bytes:
@@ -77,6 +83,24 @@ class Told:
     served: Counter
     failed: int
     unanswered: int
+    statuses: dict[str, set[int]]
+    expositions: dict[str, str]
+
+
+async def ask_proxies(directory: Path) -> tuple[dict[str, set[int]], dict[str, str]]:
+    """What the proxies answer where they are scraped, and there to other questions."""
+    statuses: dict[str, set[int]] = {}
+    expositions = {}
+    async with httpx.AsyncClient() as client:
+        for target in json.loads(targets_file(directory).read_text()):
+            [address], labels = target["targets"], target["labels"]
+            paths = [STATS_PATH, "/config_dump", "/quitquitquit", "/"]
+            for path in paths:
+                answer = await client.get(f"http://{address}{path}")
+                statuses.setdefault(path, set()).add(answer.status_code)
+                if path == paths[0]:
+                    expositions[labels["k8s.deployment.name"]] = answer.text
+    return statuses, expositions
 
 
 async def one_run(directory: Path) -> Told:
@@ -95,15 +119,19 @@ async def one_run(directory: Path) -> Told:
             requests = mesh.load.asked.total()
             # each call is told by both sides, except of consumers; the gateway logs its two as one
             spans = sum(edge.requests + edge.attempts for edge in edges.values()) - requests
-            wanted = spans + spans - requests
+            # an application tells of what it calls and of what it serves, the gateway has none
+            wanted = spans + (spans - requests) + (spans - 2 * requests)
             for _ in range(100):
-                if sink.spans.total() + sink.entries.total() >= wanted:
+                told = sink.spans.total() + sink.entries.total() + sink.applications.total()
+                if told >= wanted:
                     break
                 await asyncio.sleep(0.1)
+            statuses, expositions = await ask_proxies(directory)
         load = mesh.load
         return Told(
-            sink, edges, load.asked, mesh.services.served, load.failed.total(), load.unanswered
-        )
+            sink, edges, load.asked, mesh.services.served, load.failed.total(), load.unanswered,
+            statuses, expositions,
+        )  # fmt: skip
     finally:
         await server.stop(1)
 
@@ -133,6 +161,23 @@ def test_the_client_side_logs_a_request_once_and_the_server_side_each_attempt(to
         assert told.sink.entries[service.name, "outbound"] == calls
         assert told.sink.spans[service.name, SERVER] == called
         assert told.sink.spans[service.name, CLIENT] == calls
+        assert told.sink.applications[service.name, SERVER] == called
+        assert told.sink.applications[service.name, CLIENT] == calls
+
+
+def test_what_is_scraped_counts_every_attempt(told):
+    for (name, version), served in told.served.items():
+        exposition = told.expositions[f"{name}-{version}"]
+        assert (
+            f'envoy_cluster_upstream_rq_total{{envoy_cluster_name="inbound"}} {served}\n'
+            in exposition
+        )
+    assert len(told.expositions) == len(list(MESH.instances())) + 1
+
+
+def test_nothing_but_metrics_can_be_asked_where_a_proxy_is_scraped(told):
+    assert told.statuses.pop("/stats/prometheus") == {200}
+    assert set(map(frozenset, told.statuses.values())) == {frozenset({404})}
 
 
 def test_the_gateway_tells_of_both_of_its_sides(told):

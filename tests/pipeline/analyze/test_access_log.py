@@ -89,7 +89,7 @@ def test_an_api_gateway_is_known_by_its_system(system):
     told, graph = edges(log_rows=[of_api_gateway()], system=system)
     assert told == {
         ("clients", "edge/orders-api"): {"gateway": 1},
-        ("edge/orders-api", "external:orders.shop.svc"): {"gateway": 1},
+        ("edge/orders-api", "shop/orders"): {"gateway": 1},
     }
     kinds = dict(graph.nodes.select("id", "kind").iter_rows())
     assert kinds["edge/orders-api"] == "gateway"
@@ -123,7 +123,7 @@ def test_each_side_of_a_gateway_has_the_status_it_saw():
     }
     assert errors == {
         "edge/orders-api": (2, 1, 0),
-        "external:orders.shop.svc": (1, 0, 1),
+        "shop/orders": (1, 0, 1),
     }
 
 

@@ -57,7 +57,7 @@ def derived(rows, slices, units):
 
 def summed(edge_minutes):
     buckets = edge_minutes.select(*KEYS, "buckets", "counts").explode("buckets", "counts")
-    sums = [c.name for c in MEASURES if c.name not in {"buckets", "counts"}]
+    sums = [c.name for c in MEASURES if c.name not in {"buckets", "counts", "widths"}]
     return (
         edge_minutes.group_by(KEYS).agg(pl.col(sums).sum()).sort(KEYS),
         buckets.group_by(*KEYS, "buckets").agg(pl.col("counts").sum()).sort(*KEYS, "buckets"),

@@ -4,7 +4,6 @@ from collections.abc import Iterable, Mapping
 
 import polars as pl
 
-from pipeline.analyze import lineage
 from pipeline.model.tables import ACCESS_LOGS, RESOURCES, SPANS
 
 SERVER, CLIENT, PRODUCER, CONSUMER = 2, 3, 4, 5
@@ -29,12 +28,8 @@ def spans(rows: Iterable[Mapping[str, object]]) -> pl.DataFrame:
         for row in rows
     ]  # fmt: skip
     frame = pl.DataFrame(filled, schema=_schema(SPANS, NOT_ASKED))
-    homes = lineage.homes(
-        frame["trace_id_high"].to_numpy(),
-        frame["trace_id_low"].to_numpy(),
-        frame["slice"].to_numpy(),
-    )
-    return frame.with_columns(pl.Series("home", homes))
+    trace = ["trace_id_high", "trace_id_low"]
+    return frame.with_columns(home=pl.col("slice").min().over(trace))
 
 
 def access_logs(rows: Iterable[Mapping[str, object]]) -> pl.DataFrame:

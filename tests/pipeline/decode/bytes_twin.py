@@ -28,6 +28,8 @@ def _add(file: FileDescriptor, pool: DescriptorPool, done: set[str]) -> None:
 
 
 def _change(message) -> None:
+    # keys of maps may not be bytes; on the wire a map is a list of entries
+    message.options.map_entry = False
     for field in message.field:
         if field.type == FieldDescriptorProto.TYPE_STRING:
             field.type = FieldDescriptorProto.TYPE_BYTES

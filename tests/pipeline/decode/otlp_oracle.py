@@ -278,7 +278,7 @@ def with_base64_ids(value: object) -> object:
     if isinstance(value, dict):
         return {
             key: base64.b64encode(bytes.fromhex(inner)).decode()
-            if key in {"traceId", "spanId"}
+            if key in {"traceId", "spanId", "parentSpanId"}
             else with_base64_ids(inner)
             for key, inner in value.items()
         }

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pytest
 from hypothesis import given, strategies as st
 
-from pipeline.decode import DECODERS
+from pipeline.decode import DECODERS, cloudwatch
 from pipeline.decode.aws_apigateway import LINES, decode, without_ids
 from pipeline.decode.gateway_records import CONTROL
 from tests.golden import Golden
@@ -261,6 +261,15 @@ def test_broken_payloads(payload, reason):
     assert refused(decode([payload])) == [(reason, None, 1)]
 
 
+def test_a_second_bomb_is_not_inflated_after_the_first():
+    budget = cloudwatch.Budget(1 << 16)
+    data = base64.b64encode(gzip.compress(bytes(1 << 20))).decode()
+    records = {"records": [{"data": data}] * 3}
+    lines = cloudwatch.unwrap(orjson.dumps(records), budget)
+    assert lines.count(b"inflates to too many bytes") == 3
+    assert budget.left == -1
+
+
 def test_payloads_in_payloads_are_not_followed_for_ever():
     document = LINE.encode()
     for _ in range(9):
@@ -269,6 +278,20 @@ def test_payloads_in_payloads_are_not_followed_for_ever():
     assert [reason for reason, _, _ in refused(decode([document]))] == [
         "payloads are wrapped too deeply in each other"
     ]
+
+
+def test_a_long_name_is_not_repeated_for_each_of_many_events():
+    event = {"id": "1", "timestamp": 1, "message": "{}"}
+    message = {**subscription("x"), "logGroup": "g" * (1 << 20), "logEvents": [event] * 100}
+    decoded = decode([orjson.dumps(message)])
+    assert refused(decoded)[-1][0] == "inflates to too many bytes"
+
+
+@pytest.mark.parametrize("depth", [10, 300, 900])
+def test_payloads_in_arrays_in_arrays_are_taken(depth):
+    line = orjson.dumps(record()).decode()
+    message = b"[" * depth + orjson.dumps(subscription(line)) + b"]" * depth
+    assert len(rows(decode([message]))) == 1
 
 
 @pytest.mark.parametrize(

@@ -11,14 +11,16 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
 )
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
-from pipeline.decode import als_messages, otlp_logs, otlp_metrics, otlp_traces
+from pipeline.decode import als_messages, otlp_logs, otlp_metrics, otlp_traces, zipkin_proto
 from pipeline.decode.declaration import Check, Each, Enter, Messages, Row, Store
+from tests.zipkin_pb import ListOfSpans
 
 FORMATS = {
     "traces": (ExportTraceServiceRequest, otlp_traces.MESSAGES),
     "metrics": (ExportMetricsServiceRequest, otlp_metrics.MESSAGES),
     "logs": (ExportLogsServiceRequest, otlp_logs.MESSAGES),
     "access logs": (StreamAccessLogsMessage, als_messages.MESSAGES),
+    "zipkin": (ListOfSpans, zipkin_proto.MESSAGES),
 }
 KINDS = {
     FieldDescriptor.TYPE_BOOL: {"bool"},

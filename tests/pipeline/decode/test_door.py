@@ -72,6 +72,37 @@ def test_masking_reaches_into_lists_and_bytes():
     assert told == request_of(*nested(AnyValue(bytes_value=b"****")))
 
 
+def test_of_urls_only_what_is_secret_in_them_is_masked():
+    def urls(secret: str) -> tuple[KeyValue, ...]:
+        return (
+            text("url.full", f"https://u:{secret}@shop/a?access_token={secret}&x=1"),
+            text("url.query", f"key={secret}&x=1"),
+            text("http.request.header.referer", f"/a?sig={secret}"),
+            text("url.path", f"/token={secret}"),
+        )
+
+    told = masked(*urls("hunter2"), keys=())
+    hidden = urls("*******")[:3]
+    user = hidden[0].value.string_value.replace("u:", "**")
+    assert told == request_of(text("url.full", user), *hidden[1:], urls("hunter2")[3])
+
+
+def test_of_paths_of_access_logs_only_what_is_secret_in_them_is_masked():
+    def message(secret: str) -> StreamAccessLogsMessage:
+        told = StreamAccessLogsMessage()
+        request = told.http_logs.log_entry.add().request
+        request.path = f"/a?token={secret}&b=1"
+        request.original_path = f"/o?api_key={secret}"
+        request.referer = f"https://h/?code={secret}"
+        request.request_headers["x-original-uri"] = f"/?password={secret}"
+        request.user_agent = "token=kept"
+        return told
+
+    body = message("abc").SerializeToString(deterministic=True)
+    admission = admit("envoy_als", body, NOTHING)
+    assert StreamAccessLogsMessage.FromString(admission.body) == message("***")
+
+
 def test_numbers_are_not_masked():
     number = KeyValue(key="password", value=AnyValue(int_value=5))
     assert masked(number, keys=("password",)) == request_of(number)

@@ -28,6 +28,7 @@ JSON = st.recursive(
         (rb'{"pass\u0077ord":"x"}', b'{"password":"****"}'),
         (b'{"password":"x"}\npassword?\n{"a":1}', b'{"password":"****"}\npassword?\n{"a":1}'),
         (b'{ "a" : 1 }', b'{ "a" : 1 }'),
+        (b'{ "password" : 5 }', b'{"password":"****"}'),
         (b'{ "user" : "password" }', b'{ "user" : "password" }'),
         (b"", b""),
     ],

@@ -1,11 +1,12 @@
 """The traps of access logs: what is easily read wrongly, line by line."""
 
+import orjson
 import polars as pl
 import pytest
 from envoy.data.accesslog.v3.accesslog_pb2 import AccessLogType
 
-from pipeline.decode.access_log_rows import service_of_pod
 from pipeline.decode.envoy_lines import LOG_TYPES
+from pipeline.model.pods import service_of_pod
 from tests.pipeline.decode.line_rows import one_line, reasons
 
 ISTIO = (
@@ -146,3 +147,22 @@ def test_the_workload_of_a_pod(pod: str, workload: str) -> None:
 def test_the_host_of_a_caller_without_identity_names_nobody() -> None:
     line = b'10.0.0.1:2 - - [2026-03-02T10:15:30Z] "GET http://cart:7000/ HTTP/2.0" 200'
     assert one_line("linkerd_apache", line)["resource"] == {"system": "linkerd"}
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        {"traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"},
+        {"trace_id": "0af7651916cd43dd8448eb211c80319c"},
+        {"b3": "0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-1"},
+        {"x-b3-traceid": "0af7651916cd43dd8448eb211c80319c"},
+        {"X-B3-TraceId": "0af7651916cd43dd8448eb211c80319c"},
+        {"x-amzn-trace-id": "Root=1-0af76519-16cd43dd8448eb211c80319c;Sampled=1"},
+        {"traceparent": "nonsense", "trace_id": "0af7651916cd43dd8448eb211c80319c"},
+    ],
+)
+def test_every_form_of_a_trace_id_is_the_same_id(told: dict[str, str]) -> None:
+    line = {"start_time": "2026-03-02T10:15:30.250Z", "response_code": 200, **told}
+    row = one_line("envoy_json", orjson.dumps(line))
+    assert row["trace_id_high"] == 0x0AF7651916CD43DD
+    assert row["trace_id_low"] == 0x8448EB211C80319C

@@ -4,7 +4,8 @@ import orjson
 import pytest
 from hypothesis import given, strategies as st
 
-from pipeline.decode.text_masking import TextMask
+from pipeline.decode.kernel import buffer_of
+from pipeline.decode.text_masking import TextMask, mask_within
 
 MASK = TextMask(["email", "x-forwarded-client-cert"])
 
@@ -56,6 +57,18 @@ def test_the_length_and_the_lines_stay(data: bytes) -> None:
     assert len(masked) == len(data)
     assert [len(line) for line in masked.split(b"\n")] == [len(line) for line in data.split(b"\n")]
     assert MASK.mask(masked) == masked
+
+
+@given(st.binary(min_size=1, max_size=80), st.binary(max_size=80), st.binary(max_size=80))
+def test_a_text_inside_of_other_bytes_is_masked_as_if_it_were_alone(
+    before: bytes, text: bytes, after: bytes
+) -> None:
+    buffer = buffer_of([before, text, after])
+    begin, end = len(before), len(before) + len(text)
+    mask_within(buffer, begin, end, MASK.names)
+    found = buffer.data[: buffer.size].tobytes()
+    assert (found[:begin], found[end:]) == (before, after)
+    assert found[begin:end] == MASK.mask(text)
 
 
 NAMES = st.sampled_from(

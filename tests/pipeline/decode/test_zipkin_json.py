@@ -50,6 +50,18 @@ def test_a_missing_duration_is_zero() -> None:
     assert span.start_time_unix_nano == span.end_time_unix_nano == 1_000_000_000
 
 
+@pytest.mark.parametrize("parent", ["", "0", "0000000000000000", None])
+def test_a_parent_of_zeros_is_none(parent: str | None) -> None:
+    assert one(parentId=parent).parent_span_id == b""
+
+
+def test_a_tag_that_is_nested_too_deeply_costs_only_itself() -> None:
+    text = orjson.dumps({**GOOD, "tags": {"deep": "HERE", "other": "x"}})
+    document = text.replace(b'"HERE"', b"[" * 400 + b"]" * 400)
+    (span,) = spans_of(zipkin_json.to_otlp(document))
+    assert attributes(span) == {"deep": "(nested too deeply)", "other": "x"}
+
+
 def test_the_peer_is_told_by_its_endpoint_unless_a_tag_says_otherwise() -> None:
     endpoint = {"serviceName": "db", "ipv6": "::1", "port": 5432}
     span = one(remoteEndpoint=endpoint, tags={"network.peer.port": "1"})
@@ -81,9 +93,10 @@ def test_status(tags: dict[str, str], code: int) -> None:
         ({"id": ""}, "span id is missing"),
         ({"traceId": "g"}, "trace id is not 32 hexadecimal digits"),
         ({"traceId": 5}, "trace id is missing"),
-        ({"parentId": "0"}, "parent id is zero"),
+        ({"parentId": "12345678901234567"}, "parent id is not 16 hexadecimal digits"),
         ({"duration": -1}, "duration is out of range"),
         ({"timestamp": 2**60}, "timestamp is out of range"),
+        ({"timestamp": 2**63 // 1000, "duration": 10**9}, "end time is out of range"),
     ],
 )
 def test_a_bad_span_is_refused_with_a_reason(fields: dict[str, object], reason: str) -> None:

@@ -92,7 +92,7 @@ def derived(store: DuckStore) -> dict[str, pl.DataFrame]:
     answer = {}
     for table in DERIVED:
         summed = merged(table, frame(store, table.name).drop("slice"))
-        keys = [name for name in summed.columns if name not in {"buckets", "counts"}]
+        keys = [name for name in summed.columns if name not in {"buckets", "counts", "widths"}]
         answer[table.name] = summed.sort(keys)
     return answer
 

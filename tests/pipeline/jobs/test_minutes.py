@@ -16,7 +16,7 @@ from pipeline.store.port import Unit
 from tests.pipeline.analyze.traffic import CLIENT, SERVER, resources
 
 KEYS = [column.name for column in CALL_KEY]
-SUMS = [column.name for column in MEASURES if column.name not in {"buckets", "counts"}]
+SUMS = [column.name for column in MEASURES if column.name not in {"buckets", "counts", "widths"}]
 
 
 def traffic(traces=60):

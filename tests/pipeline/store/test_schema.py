@@ -2,16 +2,17 @@
 
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
 from pipeline.errors import StoreIncompatible
 from pipeline.model.messages import Partition
 from pipeline.model.runs import FINAL, Run
-from pipeline.model.tables import DUCKDB, RAW
+from pipeline.model.tables import DUCKDB, METRIC_POINTS, RAW
 from pipeline.store import StoreSettings, open_store, schema
 from pipeline.store.attach import CATALOG
 from pipeline.store.connection import Database, connect
-from tests.pipeline.store.rows import spans
+from tests.pipeline.store.rows import MINUTE, spans
 
 NEWEST = schema.MIGRATIONS[-1].number
 
@@ -81,6 +82,10 @@ def as_in_version_1(directory: Path) -> None:
     with database.transaction() as session:
         session.run("DROP TABLE slice_offsets")
         session.run("DROP TABLE leases")
+        session.run("DROP TABLE stale_minutes")
+        session.run("DROP TABLE final_minutes")
+        session.run("ALTER TABLE edge_minutes DROP COLUMN widths")
+        session.run("ALTER TABLE node_minutes DROP COLUMN widths")
         session.run("ALTER TABLE access_logs DROP COLUMN consumer")
         session.run("ALTER TABLE access_logs DROP COLUMN upstream_response_status_code")
         session.run("ALTER TABLE spans DROP COLUMN consumer")
@@ -97,6 +102,19 @@ def test_a_store_of_before_the_lease_gets_one(tmp_path: Path) -> None:
     store.replace([], {}, cause=0)
     assert store.lead() is not None
     assert store.ask("state").row(0) == (0, 0)
+    store.close()
+
+
+def test_metric_points_of_an_older_store_are_looked_at_once(tmp_path: Path) -> None:
+    store = open_store(tmp_path)
+    point = {"name": "up", "time": 3 * MINUTE + 7, "resource_id": "a", "value": 1.0}
+    rows = [dict.fromkeys(METRIC_POINTS.names) | point] * 2
+    batch = pa.Table.from_pylist(rows, schema=METRIC_POINTS.arrow)
+    store.write({"metric_points": batch}, expected={}, positions={})
+    store.close()
+    as_in_version_1(tmp_path)
+    store = open_store(tmp_path)
+    assert store.stale_minutes().rows() == [(3 * MINUTE, 1)]
     store.close()
 
 

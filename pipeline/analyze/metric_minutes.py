@@ -1,0 +1,256 @@
+"""Metrics to minutes: what proxies and gateways counted, as rows of edges and nodes.
+
+A row derived from metrics has the shape of one derived from spans or logs, and the signal
+``metrics``. Everything about a minute is a function of the points near it, so that a minute is
+derived anew as a whole whenever one of them comes.
+"""
+
+from collections.abc import Sequence
+from functools import cache
+from typing import Final
+
+import polars as pl
+import pyarrow as pa
+
+from pipeline.analyze import outcome
+from pipeline.analyze.counters import MILLION, Increases, increases
+from pipeline.analyze.histogram import source_bucket
+from pipeline.analyze.identity import identify
+from pipeline.analyze.traffic import CALL, NAMES, PATHS, SYSTEMS
+from pipeline.model.tables import CALL_KEY, EDGE_MINUTES, NODE_MINUTES, Table
+from pipeline.model.topology import OVERFLOW
+
+SIGNAL: Final = "metrics"
+
+NAMES_PER_MINUTE: Final = 10_000
+"""Distinct names of an end that metrics may bring in a minute; the rest is counted as overflow.
+Istio takes names of unknown hosts from the Host header, which anybody may fill."""
+
+_NS: Final = 1e9
+_ENDS: Final = ("client", "client_alias", "server", "server_alias")
+_EDGE_KEY: Final = tuple(column.name for column in CALL_KEY)
+_NODE_KEY: Final = ("minute", "node", "kind", "workload", "version", "route", "reporter", "signal",
+                    "system")  # fmt: skip
+_SUMS: Final = (
+    "requests", "attempts", "client_errors", "server_errors", "connection_errors", "tls_known",
+    "tls_mutual", "duration_ns",
+)  # fmt: skip
+_LIST: Final = ("bucket", "width")
+
+
+def told(series: pl.DataFrame, resources: pl.DataFrame) -> pl.DataFrame:
+    """What series tell of calls: one row per minute, call and latency bucket, not summed up.
+
+    All series of a sender must be there, since of what several of them tell alike one counts.
+
+    Args:
+        series: answer to the question ``metric_series``, asked for ``NAMES`` and ``PATHS``.
+        resources: rows of ``resources`` that these refer to.
+    """
+    numbered = series.with_row_index("series")
+    rose = increases(numbered)
+    calls = _calls(numbered, resources)
+    metrics = numbered.select("series", "resource_id", "name").join(_metrics(), on="name")
+    rows = (
+        rose.totals.join(metrics, on="series")
+        .join(calls, on="series")
+        .with_columns((pl.col("rank") + pl.col("rank_of_metric")).alias("rank"))
+    )
+    ranked = rows.with_columns(_is_best().alias("best"))
+    return pl.concat([_counted(ranked), _measured(ranked.filter("best"), rose)], how="diagonal")
+
+
+def derive(told: pl.DataFrame, *, minutes: Sequence[int]) -> dict[str, pa.Table]:
+    """The derived rows of minutes, from all that is told of them.
+
+    Args:
+        told: answers of ``told``, one under the other.
+        minutes: those wanted, Unix nanoseconds of their starts; others are left out.
+
+    Returns:
+        Rows of ``edge_minutes`` and ``node_minutes`` without a slice. The same points give the same
+        rows, whatever the order they stand in.
+    """
+    wanted = told.filter(pl.col("minute").is_in(list(minutes)))
+    for name in _ENDS:
+        wanted = wanted.with_columns(_bounded(name))
+    edges = wanted.filter("edge")
+    nodes = _without_connections(wanted.filter("serves")).select(
+        pl.all().exclude("server", "server_kind", "server_workload", "server_version"),
+        pl.col("server").alias("node"),
+        pl.col("server_kind").alias("kind"),
+        pl.col("server_workload").alias("workload"),
+        pl.col("server_version").alias("version"),
+        pl.lit(None, pl.String).alias("route"),
+    )
+    return {
+        EDGE_MINUTES.name: _arrow(_fold(edges, _EDGE_KEY), EDGE_MINUTES),
+        NODE_MINUTES.name: _arrow(_fold(nodes, _NODE_KEY), NODE_MINUTES),
+    }
+
+
+@cache
+def _metrics() -> pl.DataFrame:
+    rows = [(m.name, m.told, m.rank, m.seconds, m.of) for system in SYSTEMS for m in system.metrics]
+    schema = {
+        "name": pl.String, "told": pl.String, "rank_of_metric": pl.Int8, "seconds": pl.Float64,
+        "of": pl.String,
+    }  # fmt: skip
+    return pl.DataFrame(rows, schema=schema, orient="row")
+
+
+def _calls(series: pl.DataFrame, resources: pl.DataFrame) -> pl.DataFrame:
+    known, identities = identify(resources)
+    tellers = (
+        known.join(identities, on="identity")
+        .join(resources.select("resource_id", "service_namespace").unique("resource_id"),
+              on="resource_id")
+        .select(
+            "resource_id",
+            pl.col("node").alias("teller_node"),
+            pl.col("kind").alias("teller_kind"),
+            pl.col("workload").alias("teller_workload"),
+            pl.col("version").alias("teller_version"),
+            pl.col("service_namespace").alias("teller_namespace"),
+        )
+    )  # fmt: skip
+    told = series.select("series", "name", "resource_id", "labels").join(
+        tellers, on="resource_id", how="left"
+    )
+    found = []
+    for system in SYSTEMS:
+        mine = told.filter(pl.col("name").is_in([metric.name for metric in system.metrics]))
+        if not mine.is_empty():
+            labels = [
+                pl.col("labels").list.get(PATHS.index(path), null_on_oob=True).alias(name)
+                for name, path in system.labels.items()
+            ]
+            found.append(system.calls(mine.with_columns(labels)))
+    return pl.concat(found) if found else pl.DataFrame(schema=CALL)
+
+
+def _is_best() -> pl.Expr:
+    """Whether no other metric of the sender tells the same of the same call, and ranks higher."""
+    called = pl.when(~pl.col("serves")).then(pl.coalesce("server_alias", "server"))
+    same = [
+        "resource_id", "minute", "reporter", "serves", called, pl.col("protocol") == "tcp",
+        pl.col("told").replace({"range": "latency"}),
+    ]  # fmt: skip
+    return pl.col("rank") == pl.col("rank").max().over(same)
+
+
+def _counted(ranked: pl.DataFrame) -> pl.DataFrame:
+    """Requests and attempts, and what became of them; of what is told better, TLS and names."""
+    called = pl.coalesce("server_alias", "server")
+    told_apart = (
+        (pl.col("told") == "attempts").any().over("resource_id", "minute", "reporter", called)
+    )
+    amount = (
+        pl.when(pl.col("of") == "sum")
+        .then((pl.col("sum").clip(0) * MILLION).round().cast(pl.Int64))
+        .otherwise("count")
+    )
+    all_requests = pl.when(pl.col("told") == "requests").then(amount).otherwise(0)
+    requests = pl.when("best").then(all_requests).otherwise(0)
+    fails = pl.col("best") & pl.col("told").is_in(["requests", "errors"])
+    failed = pl.when(fails).then(amount).otherwise(0)
+    return ranked.filter(
+        pl.col("told").is_in(["requests", "attempts", "retries", "errors"])
+    ).select(
+        *_call_columns(),
+        requests.alias("requests"),
+        pl.when(pl.col("best") & pl.col("told").is_in(["attempts", "retries"]))
+        .then(amount)
+        .otherwise(pl.when(told_apart).then(0).otherwise(requests))
+        .alias("attempts"),
+        *(
+            pl.when(pl.col("outcome") == of).then(failed).otherwise(0).alias(name)
+            for name, of in (
+                ("client_errors", outcome.CLIENT_ERROR),
+                ("server_errors", outcome.SERVER_ERROR),
+                ("connection_errors", outcome.CONNECTION),
+            )
+        ),
+        pl.when(pl.col("tls").is_not_null()).then(all_requests).otherwise(0).alias("tls_known"),
+        pl.when("tls").then(all_requests).otherwise(0).alias("tls_mutual"),
+    )
+
+
+def _measured(best: pl.DataFrame, rose: Increases) -> pl.DataFrame:
+    """Latencies: their sums, and what histograms or extremes tell of each."""
+    mine = best.filter(pl.col("told").is_in(["latency", "range"]))
+    seconds = pl.col("seconds")
+    sums = mine.select(
+        *_call_columns(),
+        (pl.col("sum").fill_null(0.0).clip(0) * seconds * _NS)
+        .round()
+        .cast(pl.Int64)
+        .alias("duration_ns"),
+    )
+    ranges = mine.filter((pl.col("told") == "range") & pl.col("max").is_not_null()).select(
+        *_call_columns(), "seconds", "count", lower="min", upper="max"
+    )
+    within = mine.filter(pl.col("told") == "latency").select(
+        "series", *_call_columns(), "seconds"
+    ).join(rose.buckets, on=["series", "minute"]).drop("series")  # fmt: skip
+    spread = pl.concat([ranges, within], how="diagonal")
+    bucket, width = source_bucket(pl.col("lower") * seconds, pl.col("upper") * seconds)
+    entries = spread.with_columns(bucket.alias("bucket"), width.alias("width")).filter(
+        pl.col("bucket").is_not_null()
+    )
+    return pl.concat(
+        [sums, entries.select(*_call_columns(), *_LIST, pl.col("count").alias("counts"))],
+        how="diagonal",
+    )
+
+
+def _call_columns() -> list[str]:
+    return ["minute", *(name for name in CALL if name not in {"series", "outcome", "tls", "rank"})]
+
+
+def _bounded(name: str) -> pl.Expr:
+    """Names of a minute past the limit become one; which stay depends on the names alone."""
+    over = pl.col(name).rank("dense").over("minute") > NAMES_PER_MINUTE
+    return pl.when(over).then(pl.lit(OVERFLOW)).otherwise(name).alias(name)
+
+
+def _without_connections(served: pl.DataFrame) -> pl.DataFrame:
+    """Connections count for a node only where it tells of no requests: they carry the same."""
+    tcp = (pl.col("protocol") == "tcp").fill_null(value=False)
+    return served.filter(~tcp | tcp.all().over("minute", "server"))
+
+
+def _fold(rows: pl.DataFrame, keys: tuple[str, ...]) -> pl.DataFrame:
+    """Sum up by key, and fold latency buckets into lists; one row per key that tells something."""
+    complete = rows.with_columns(pl.lit(SIGNAL).alias("signal")).with_columns(
+        (pl.col(name) if name in rows.columns else pl.lit(0))
+        .fill_null(0)
+        .cast(pl.Int64)
+        .alias(name)
+        for name in (*_SUMS, "counts")
+    )
+    by_bucket = (
+        complete.group_by(*keys, *_LIST).agg(pl.col(*_SUMS, "counts").sum()).sort(*keys, *_LIST)
+    )
+    measured = pl.col("bucket").is_not_null() & (pl.col("counts") > 0)
+    folded = by_bucket.group_by(keys, maintain_order=True).agg(
+        pl.col(*_SUMS).sum(),
+        pl.col("bucket").filter(measured).alias("buckets"),
+        pl.col("counts").filter(measured),
+        pl.col("width").filter(measured).alias("widths"),
+    )
+    tells = pl.any_horizontal(pl.col(*_SUMS) > 0) | (pl.col("buckets").list.len() > 0)
+    return folded.filter(tells).with_columns(
+        pl.lit(None, pl.Int64).alias("slice"),
+        (pl.col("requests") // MILLION).alias("rows"),
+        pl.lit(0, pl.Int64).alias("unpaired"),
+        pl.lit(0, pl.Int64).alias("sampled"),
+    )
+
+
+def _arrow(frame: pl.DataFrame, table: Table) -> pa.Table:
+    shown = frame.with_columns(pl.col("minute").cast(pl.Datetime("ns")))
+    return shown.select(table.arrow.names).to_arrow().cast(table.arrow)
+
+
+__all__ = ["NAMES", "PATHS", "SIGNAL", "derive", "told"]

@@ -1,0 +1,102 @@
+"""Derives what metrics say of minutes whose points changed, for the job that analyses."""
+
+import time
+from collections.abc import Sequence
+from typing import Final
+
+import polars as pl
+
+from pipeline.analyze import counters, metric_minutes
+from pipeline.store.port import Store
+
+MARKS_AT_ONCE: Final = 30
+"""Stale minutes taken up in one go, the youngest first; the rest waits for the next."""
+
+MINUTES_TOGETHER: Final = 10
+"""Minutes derived from one reading of points, at most."""
+
+POINTS_TOGETHER: Final = 1_000_000
+"""Points in memory at once: senders are read in parts of about so many."""
+
+SHARE: Final = 0.1
+"""Share of a processor that deriving may cost: after it the job rests nine times as long."""
+
+LOOK_SECONDS: Final = 5.0
+"""Pause between looks at what others made stale; what this process noticed is known at once."""
+
+
+class MetricMinutes:
+    """Keeps what is derived from metrics equal to what the points say; see ``analyze.counters``."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._looks_at = 0.0
+
+    def stale_in(self, slices: Sequence[int]) -> pl.DataFrame:
+        """Minutes that points of new slices make stale, as ``Store.notice`` takes them."""
+        minutes = self._store.ask("metric_slices", slices=list(slices), names=metric_minutes.NAMES)
+        if not minutes.is_empty():
+            self._looks_at = min(self._looks_at, self._rested)
+        return minutes
+
+    _rested = 0.0
+
+    def derive_stale(self, *, hurry: bool) -> bool:
+        """Derive anew what is stale, unless it is to wait; returns whether anything was."""
+        began = time.monotonic()
+        if began < self._looks_at and not hurry:
+            return False
+        self._looks_at = began + LOOK_SECONDS
+        stale = self._store.stale_minutes()
+        if stale.is_empty():
+            return False
+        marks = stale.tail(MARKS_AT_ONCE)
+        minutes = marks["minute"]
+        self._derive(minutes, marked=minutes.to_list(), cause=max(marks["cause"].to_list()))
+        ended = time.monotonic()
+        self._rested = ended + (ended - began) * (1 / SHARE - 1)
+        self._looks_at = self._rested
+        return True
+
+    def derive_all(self) -> None:
+        """Derive every minute anew that is not final."""
+        self._derive(self._store.ask("metric_extent", names=metric_minutes.NAMES)["minute"])
+
+    def _derive(self, minutes: pl.Series, *, marked: Sequence[int] = (), cause: int = 0) -> None:
+        final = self._store.ask("final_minutes")["minute"]
+        touched = counters.touched(minutes)
+        wanted = touched.filter(~touched.is_in(counters.touched(final).implode())).to_list()
+        stretches = _stretches(wanted) or [[]]
+        for stretch in stretches:
+            # marks go with the last of them: whoever is stopped before begins anew
+            cleared = marked if stretch is stretches[-1] else ()
+            derived = metric_minutes.derive(self._told(stretch), minutes=stretch) if stretch else {}
+            self._store.replace_minutes(
+                stretch, derived, marked=cleared, cause=cause, final=len(final)
+            )
+
+    def _told(self, stretch: list[int]) -> pl.DataFrame:
+        start, end = counters.needed(stretch[0], stretch[-1])
+        asked = {"names": metric_minutes.NAMES, "start": start, "end": end}
+        ((points,),) = self._store.ask("metric_count", **asked).rows()
+        parts = points // POINTS_TOGETHER + 1
+        resources = self._store.ask("resources")
+        return pl.concat(
+            metric_minutes.told(
+                self._store.ask(
+                    "metric_series", labels=metric_minutes.PATHS, part=part, parts=parts, **asked
+                ),
+                resources,
+            )
+            for part in range(parts)
+        )
+
+
+def _stretches(minutes: list[int]) -> list[list[int]]:
+    """Runs of minutes that are read together: near each other, and not too many."""
+    runs: list[list[int]] = []
+    for minute in minutes:
+        if not runs or minute - runs[-1][0] >= MINUTES_TOGETHER * counters.MINUTE_NS:
+            runs.append([])
+        runs[-1].append(minute)
+    return runs

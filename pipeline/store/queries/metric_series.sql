@@ -1,0 +1,25 @@
+-- The series of some metrics in a stretch of time: one row each, its points as lists in any order.
+-- $names: names of metrics. $labels: JSON paths of attributes that are answered, in this order.
+-- $start, $end: Unix nanoseconds, of points at or after $start and before $end.
+-- $part, $parts: only the senders that fall in one of so many parts.
+WITH series AS (
+    SELECT
+        resource_id, scope_id, name, unit, type, temporality, attributes, explicit_bounds,
+        list(epoch_ns(time)) AS time,
+        list(epoch_ns(start_time)) AS start_time,
+        list(flags) AS flags,
+        list(coalesce(value_int::DOUBLE, value)) AS value,
+        list("count"::DOUBLE) AS "count",
+        list("sum") AS "sum",
+        list("min") AS "min",
+        list("max") AS "max",
+        list(TRY_CAST(bucket_counts AS BIGINT[])) AS bucket_counts
+    FROM metric_points
+    WHERE name IN (SELECT unnest($names::VARCHAR[]))
+      AND time >= make_timestamp_ns($start::BIGINT)
+      AND time < make_timestamp_ns($end::BIGINT)
+      AND hash(resource_id) % $parts::UBIGINT = $part::UBIGINT
+    GROUP BY ALL
+)
+SELECT * EXCLUDE (attributes), json_extract_string(attributes, $labels::VARCHAR[]) AS labels
+FROM series

@@ -1,0 +1,153 @@
+"""Names to nodes: what was learned, what is configured, and where names disagree."""
+
+import polars as pl
+import pytest
+
+from pipeline.analyze import alias
+from pipeline.analyze.graph import build
+from pipeline.analyze.minutes import derive
+from tests.pipeline.analyze.test_access_log import CALLED, inbound, nameless, outbound
+from tests.pipeline.analyze.test_pair import END, START, edges, span
+from tests.pipeline.analyze.traffic import CLIENT, SERVER, access_logs, resources, spans
+
+
+def told(span_rows=(), log_rows=(), configured=None):
+    """Edges as {(client, server): requests}, with aliases an operator configured, and aliases."""
+    names = {str(row["resource_id"]) for row in [*span_rows, *log_rows] if row["resource_id"]}
+    derived = derive(
+        spans(span_rows), access_logs(log_rows), resources(*sorted(names)), units=[(1, 9)]
+    )
+    aliases = pl.DataFrame(derived["aliases"])
+    graph = build(
+        pl.DataFrame(derived["edge_minutes"]),
+        alias.configured(aliases, configured or {}),
+        start=START,
+        end=END,
+    )
+    rows = graph.edges.select("client", "server", "requests").rows()
+    return {row[:2]: row[2] for row in rows}, aliases
+
+
+def to(cluster, address=None, **more):
+    return outbound("a", cluster, address, 1000, **more)
+
+
+@pytest.mark.parametrize(
+    ("name", "key"),
+    [
+        ("legacy-billing", "legacy-billing"),
+        ("10.1.2.3:8443", "10.1.2.3:8443"),
+        ("10.1.2.3:8443", "10.1.2.3"),
+        (None, "10.1.2.3"),
+    ],
+)
+def test_a_configured_name_stands_for_its_node(name, key):
+    rows = [to(name, "10.1.2.3:8443")]
+    assert list(told(log_rows=rows)[0]) != [("shop/a", "finance/billing")]
+    assert list(told(log_rows=rows, configured={key: "finance/billing"})[0]) == [
+        ("shop/a", "finance/billing")
+    ]
+
+
+def test_a_configured_certificate_names_the_caller():
+    rows = [inbound("b", "127.0.0.1:80", 1000, peer="robot")]
+    assert list(told(log_rows=rows)[0]) == [("shop/robot", "shop/b")]
+    spiffe = "spiffe://demo/ns/shop/sa/robot"
+    assert list(told(log_rows=rows, configured={spiffe: "ci/runner"})[0]) == [
+        ("ci/runner", "shop/b")
+    ]
+
+
+def test_what_is_configured_goes_before_what_was_seen():
+    rows = [
+        to("pay", "127.0.0.1:80"),
+        inbound("payment", "127.0.0.1:80", 1000, peer="a"),
+        to("pay", None, request_id="another"),
+    ]
+    assert told(log_rows=rows)[0] == {("shop/a", "shop/payment"): 2}
+    found, _ = told(log_rows=rows, configured={"pay": "shop/payment-v2"})
+    assert found == {("shop/a", "shop/payment"): 1, ("shop/a", "shop/payment-v2"): 1}
+
+
+def test_an_address_that_was_two_services_is_a_conflict():
+    def answered(service, request):
+        return [
+            to("moved", "10.0.0.9:80", request_id=request),
+            {**inbound(service, "10.0.0.9:80", 1000, peer="a"), "request_id": request},
+        ]
+
+    _, aliases = told(log_rows=[*answered("b", "1"), *answered("b", "2"), *answered("c", "3")])
+    found = {(row["client"], row["alias"]): row for row in alias.conflicts(aliases).to_dicts()}
+    assert set(found) == {("shop/a", "moved"), (None, "10.0.0.9"), (None, "10.0.0.9:80")}
+    moved = found[("shop/a", "moved")]
+    assert (moved["node"], moved["seen"]) == ("shop/b", 3)
+    assert moved["share"] == pytest.approx(2 / 3)
+    assert moved["nodes"] == [{"node": "shop/b", "seen": 2}, {"node": "shop/c", "seen": 1}]
+
+
+def test_names_that_agree_are_no_conflict():
+    rows = [to("b", "127.0.0.1:80"), inbound("b", "127.0.0.1:80", 1000, peer="a")]
+    assert alias.conflicts(told(log_rows=rows)[1]).is_empty()
+    assert alias.conflicts(told(log_rows=[])[1]).is_empty()
+
+
+@pytest.mark.parametrize(
+    ("name", "node"),
+    [
+        ("outbound|80|v1|svc.ns.svc.cluster.local", "ns/svc"),
+        ("web.default.dc1.internal.11111111-2222-3333-4444-555555555555.consul", "default/web"),
+        ("PassthroughCluster", "external:PassthroughCluster"),
+        ("BlackHoleCluster", "external:BlackHoleCluster"),
+        ("outbound|443||api.stripe.com", "external:api.stripe.com"),
+        ("httproute/default/shop/rule/0", "unknown:httproute/default/shop/rule/0"),
+        ("service/default/orders/8080", "default/orders"),
+        ("10.0.0.5:80", "unknown:10.0.0.5:80"),
+        ("https://api.example.com/v1", "external:api.example.com"),
+        (None, "unknown:unknown"),
+    ],
+)
+def test_unknowns_stay_visible_as_what_they_are(name, node):
+    rows = [{**to(name), "upstream_response_status_code": 200}]
+    assert list(told(log_rows=rows)[0]) == [("shop/a", node)]
+
+
+def test_a_route_of_a_gateway_is_the_service_that_was_seen_to_answer_it():
+    rule = "httproute/shop/orders/rule/0"
+    rows = [
+        {**outbound("edge-gateway", rule, "10.0.0.9:80", 1), "log_name": "gateway"},
+        inbound("orders", "10.0.0.9:80", 1),
+        {**outbound("edge-gateway", rule, None, 1, request_id="2"), "log_name": "gateway"},
+    ]
+    assert told(log_rows=rows)[0][("shop/edge-gateway", "shop/orders")] == 2
+
+
+def test_an_api_that_does_not_say_what_it_calls_is_told_by_route():
+    entry = {
+        "resource_id": "prod/api-gateway",
+        "http_request_method": "GET",
+        "upstream_response_status_code": 200,
+        "route_name": "/orders/{id}",
+    }
+    found, _ = told(log_rows=[entry])
+    assert ("prod/api-gateway", "unknown:route GET /orders/{id}") in found
+
+
+def test_istios_name_in_spans_is_the_service_that_others_know():
+    rows = [
+        span(1, 0, "reviews.bookinfo", SERVER),
+        span(2, 1, "reviews.bookinfo", CLIENT),
+        span(3, 2, "bookinfo/ratings", SERVER),
+    ]
+    alone, _ = edges(rows)
+    assert ("reviews.bookinfo", "bookinfo/ratings") in alone
+    both, _ = edges([*rows, {**span(1, 0, "bookinfo/reviews", SERVER), "trace_id_low": 2}])
+    assert both == {
+        ("clients", "bookinfo/reviews"): {"server": 2},
+        ("bookinfo/reviews", "bookinfo/ratings"): {"client": 1, "server": 1},
+    }
+
+
+def test_a_caller_that_nobody_knows_is_never_merged_with_a_known_one():
+    rows = [nameless(CALLED, upstream_remote_address="10.0.0.2:80",
+                     upstream_local_address="10.0.0.1:999")]  # fmt: skip
+    assert list(told(log_rows=rows)[0]) == [("unknown:10.0.0.1", "shop/b")]

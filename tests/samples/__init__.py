@@ -1,0 +1,1 @@
+"""Samples and recordings of real systems that lie beside this repository, every one of them."""
