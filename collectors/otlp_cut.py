@@ -9,11 +9,13 @@ from collections.abc import Iterator
 from typing import BinaryIO, Final
 
 from collectors import json_cut
+from collectors.exposition_cut import cut_exposition
 from collectors.line_cut import line_parts
 from collectors.wire_cut import Level, cut
 from pipeline.errors import DecodeError, MessageTooLarge
 from pipeline.model.topics import (
     ENVOY_ALS_FORMAT,
+    EXPOSITION_FORMATS,
     LINE_FORMATS,
     OTLP_LOGS_FORMAT as LOGS,
     OTLP_METRICS_FORMAT as METRICS,
@@ -93,14 +95,16 @@ def smaller(format_name: str, request: bytes, *, size: int) -> Iterator[bytes]:
 
     Resource groups stay whole where they can, then scopes, then records; a record is what the
     answer to a sender counts, so a metric is cut between its data points. A metric with data of two
-    kinds, which no sender may write, stays whole. Lines are cut between lines. Bytes of other
-    formats are given as they are.
+    kinds, which no sender may write, stays whole. Lines are cut between lines, scraped text between
+    series. Bytes of other formats are given as they are.
 
     Raises:
         DecodeError: what had to be walked is not protobuf, or not JSON.
     """
     if format_name in LINE_FORMATS:
         yield from line_parts(request, size=size)
+    elif format_name in EXPOSITION_FORMATS:
+        yield from cut_exposition(request, size=size)
     elif format_name == ZIPKIN_JSON_FORMAT:
         yield from json_cut.cut(request, size=size)
     else:

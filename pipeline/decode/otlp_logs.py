@@ -19,7 +19,7 @@ from pipeline.decode.gate import Gate
 from pipeline.decode.intern import RESOURCE_ROWS, SCOPE_ROWS, bytes_of
 from pipeline.decode.json_text import objects
 from pipeline.decode.otlp_common import COMMON, STRING
-from pipeline.decode.refusals import with_records
+from pipeline.decode.refusals import Bad, with_records
 from pipeline.decode.wire import Format, Rows, Walked
 from pipeline.model.decoded import Decoded, Refusal
 from pipeline.model.tables import LOGS, RESOURCES, SCOPES
@@ -91,7 +91,7 @@ def refused(walked: Walked) -> tuple[Refusal, ...]:
     late = _late(records)
     resource_logs = walked.rows("scope_logs").parents[records.parents[late]]
     messages = walked.rows("resource_logs").parents[resource_logs]
-    return with_records(walked, messages, records.column("raw")[late], LATE)
+    return with_records(walked, Bad(messages, records.column("raw")[late], LATE))
 
 
 def _late(records: Rows) -> NDArray[np.bool_]:

@@ -23,6 +23,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from pipeline.model.scrape import Scrape
 from pipeline.model.secret_keys import SECRET_KEYS, URL_HEADERS, URL_KEYS
 from pipeline.model.topics import LINE_FORMATS
+from tests.pipeline.decode.remote_messages import Told, request, request_2
 from tests.pipeline.decode.test_gateway_secrets import NAMED, leaves, planted
 from tests.zipkin_pb import list_of
 
@@ -221,6 +222,18 @@ def exposition(planter: Planter, end: str = "") -> Iterator[bytes]:
     )
 
 
+def remote_write(
+    planter: Planter, message: Callable[[list[Told]], Any] = request
+) -> Iterator[bytes]:
+    """Secrets in labels of series and exemplars."""
+    keys = [re.sub("[^a-z0-9]", "_", key) for key in SECRET_KEYS if key != "client_id"]
+    names = {"__name__": "planted", "job": MARKER}
+    labels = names | {key: planter.secret(f"label {key}") for key in keys}
+    exemplar = {key: planter.secret(f"label {key} of an exemplar") for key in keys}
+    at = TIME // 10**6
+    yield message([Told(labels, [(1.0, at)], [(exemplar, 1.0, at)])]).SerializeToString()
+
+
 def lines(planter: Planter, name: str) -> Iterator[bytes]:
     """Secrets in the place of each field of golden lines, and under the names of secrets."""
     (path,) = GOLDEN.glob(f"{name}.in.*")
@@ -265,6 +278,8 @@ PLANTED: Final[Mapping[str, Callable[[Planter], Iterator[bytes]]]] = {
     "jaeger_json": jaeger_json,
     "zipkin_json": zipkin_json,
     "zipkin_proto": zipkin_proto,
+    "remote_write": remote_write,
+    "remote_write_2": partial(remote_write, message=request_2),
     "prometheus_text": exposition,
     "openmetrics_text": partial(exposition, end="# EOF\n"),
     **{name: partial(lines, name=name) for name in LINE_FORMATS},

@@ -24,6 +24,8 @@ from collectors.receive.firehose import PATH as FIREHOSE_PATH
 from collectors.receive.kong_http_log import KONG_HTTP_LOG
 from pipeline.bus.kafka import KafkaBus
 from pipeline.bus.settings import KafkaSettings
+from pipeline.decode.door import MaskedKeys, admit_foreign
+from pipeline.decode.persons import Persons
 from pipeline.model.ledger import Ledger
 from pipeline.model.topics import (
     EXPOSITION_FORMATS,
@@ -197,6 +199,15 @@ def through(ground: Ground, data: Path, *flags: object) -> None:
 
 def test_every_format_has_its_secrets() -> None:
     assert set(PLANTED) == set(FORMAT_SIGNAL)
+
+
+@pytest.mark.parametrize("name", PLANTED)
+def test_no_secret_passes_the_door(name: str) -> None:
+    ground = Ground(Planter())
+    for message in PLANTED[name](ground.planter):
+        assert PREFIX.encode() in message
+        ground.look("message", admit_foreign(name, message, MaskedKeys(persons=Persons(b"k" * 16))))
+    assert ground.marked
 
 
 @pytest.mark.e2e
