@@ -62,7 +62,7 @@ _SHAPES: Final = (
 in them; a word and its number; what is encoded, or holds ``@``; whatever is long."""
 
 _SEGMENT: Final = rf"/(?:{'|'.join(_SHAPES)})(/|$)"
-_TOO_DEEP: Final = rf"^((?:/[^/]+){{{DEEPEST}}})/.*$"
+_TOO_DEEP: Final = rf"(?s)^((?:/[^/]+){{{DEEPEST}}})/.*$"
 
 
 def template(path: pl.Expr) -> pl.Expr:
@@ -70,11 +70,11 @@ def template(path: pl.Expr) -> pl.Expr:
 
     A template is its own template.
     """
-    bare = path.str.replace(r"[?#].*$", "").str.replace_all(r"/{2,}", "/")
+    bare = path.str.replace(r"(?s)[?#].*$", "").str.replace_all(r"/{2,}", "/")
     # every segment gets slashes of its own, since a match takes those on both of its sides
     apart = bare.str.replace_all("/", "//", literal=True)
     plain = apart.str.replace_all(_SEGMENT, f"/{ID}$1").str.replace_all("//", "/", literal=True)
-    whole = plain.str.replace(_TOO_DEEP, f"$1/{REST}").str.replace(r"(.)/$", "$1")
+    whole = plain.str.replace(_TOO_DEEP, f"$1/{REST}").str.replace(r"(?s)(.)/$", "$1")
     return pl.when(path.str.starts_with("/")).then(whole)
 
 

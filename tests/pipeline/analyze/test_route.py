@@ -45,6 +45,8 @@ GOLDEN = {
     "/a/b/c/d/e/f/g/h": "/a/b/c/d/e/f/g/h",
     "/a/b/c/d/e/f/g/h/i/j": "/a/b/c/d/e/f/g/h/{...}",
     "/static/how-to-make-a-very-long-title-of-a-page": "/static/{id}",
+    "/a?x\ny": "/a",
+    "/a/b/c/d/e/f/g/h/i\nj": "/a/b/c/d/e/f/g/h/{...}",
     "*": None,
     "example.com:443": None,
 }
