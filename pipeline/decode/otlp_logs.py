@@ -24,7 +24,7 @@ from pipeline.decode.json_text import objects
 from pipeline.decode.masking import MaskedKeys
 from pipeline.decode.otlp_access_logs import access_logs, may_have
 from pipeline.decode.otlp_common import COMMON, STRING
-from pipeline.decode.refusals import Bad, with_records
+from pipeline.decode.refusals import with_records
 from pipeline.decode.wire import Format, Rows, Walked
 from pipeline.model.decoded import Decoded, Refusal
 from pipeline.model.tables import ACCESS_LOGS, LOGS, RESOURCES, SCOPES
@@ -98,7 +98,7 @@ def refused(walked: Walked) -> tuple[Refusal, ...]:
     late = _late(records)
     resource_logs = walked.rows("scope_logs").parents[records.parents[late]]
     messages = walked.rows("resource_logs").parents[resource_logs]
-    return with_records(walked, Bad(messages, records.column("raw")[late], LATE))
+    return with_records(walked, messages, records.column("raw")[late], LATE)
 
 
 def _late(records: Rows) -> NDArray[np.bool_]:
