@@ -14,6 +14,7 @@ from pipeline.analyze.names import Meaning
 from pipeline.analyze.peer import ADDRESS
 from pipeline.model.topology import CLIENTS, NOT_RECEIVED, NodeKind
 
+_REAL: Final = (NodeKind.SERVICE, NodeKind.GATEWAY, NodeKind.WAYPOINT)
 _HOST: Final = r"^([^/:|]+)"
 _ADDRESS: Final = r"^(.+):\d+$"
 """The host of an address with a port."""
@@ -119,9 +120,9 @@ def _spelled_alike(rows: pl.DataFrame, nodes: pl.DataFrame) -> pl.DataFrame:
 
 def _told_twice(edge_minutes: pl.DataFrame) -> pl.DataFrame:
     """What rows imply that name a callee and what it is known by: metrics' labels may say both."""
-    twice = pl.col("server").is_not_null() & pl.col("server_alias").is_not_null()
+    other_name = pl.col("server") != pl.col("server_alias")
     return (
-        edge_minutes.filter(twice & (pl.col("server") != pl.col("server_alias")))
+        edge_minutes.filter((pl.col("signal") == "metrics") & other_name)
         .group_by(alias="server_alias", node="server", kind="server_kind")
         .agg(seen=pl.col("rows").sum().cast(pl.Int64))
         .with_columns(pl.lit(None, pl.String).alias(name) for name in ("workload", "version"))
@@ -129,14 +130,15 @@ def _told_twice(edge_minutes: pl.DataFrame) -> pl.DataFrame:
 
 
 def _known_nodes(edge_minutes: pl.DataFrame, aliases: pl.DataFrame) -> pl.DataFrame:
-    """Services and gateways by id, name and namespace."""
+    """Services, gateways and waypoints by id, name and namespace."""
     ends = [
         edge_minutes.select(node=end, kind=f"{end}_kind").unique() for end in ("client", "server")
     ]
     return (
         pl.concat([*ends, aliases.select("node", "kind").unique()])
-        .filter(pl.col("kind").is_in(["service", "gateway"]) & pl.col("node").is_not_null())
-        .unique("node")
+        .filter(pl.col("kind").is_in(_REAL) & pl.col("node").is_not_null())
+        .sort("node", "kind")
+        .unique("node", keep="first", maintain_order=True)
         .with_columns(
             pl.col("node").str.extract(r"([^/]+)$").alias("name"),
             pl.col("node").str.extract(r"^([^/]+)/").alias("namespace"),

@@ -211,7 +211,7 @@ async def test_a_target_that_cannot_be_scraped_is_left_alone(
     labels = {f"l{number}": "x" for number in range(20)}
     (tmp_path / "sd.json").write_bytes(
         orjson.dumps([
-            {"targets": ["a/b"]},
+            {"targets": ["a/b", "me:s3cret@a"]},
             {"targets": [server.address], "labels": labels | {"job": "labels"}},
             {"targets": [server.address], "labels": {"job": "good"}},
         ])
@@ -220,10 +220,11 @@ async def test_a_target_that_cannot_be_scraped_is_left_alone(
     async with running(tmp_path, scrape=settings) as at:
         await until_told(at, "good", times=3)
         assert at.reasons(SOURCE, "metric_points") == {
-            (Outcome.DROPPED, "target left alone: malformed"): 1,
+            (Outcome.DROPPED, "target left alone: malformed"): 2,
             (Outcome.DROPPED, "target left alone: too many labels"): 1,
         }
     assert "a/b" in caplog.text
+    assert "s3cret" not in caplog.text
 
 
 async def test_how_targets_stand_can_be_asked(tmp_path: Path, server: Exposer) -> None:
