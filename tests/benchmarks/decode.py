@@ -10,6 +10,7 @@ import statistics
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from pathlib import Path
 
 import orjson
 import pyarrow as pa
@@ -157,6 +158,7 @@ LINES = {
         ' "https://www.example.com/start" "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36"'
     ),
 }
+KONG = Path(__file__).parents[1] / "pipeline/decode/golden/kong_json.in.jsonl"
 LINE_MESSAGES = 6
 ALS_MESSAGES = 50
 
@@ -184,9 +186,28 @@ def lines_of(form: str) -> list[bytes]:
     return messages
 
 
+def records_of_kong() -> list[bytes]:
+    """Messages of about 1 MiB of Kong's log records, each record different."""
+    record = orjson.loads(KONG.read_bytes().splitlines()[0])
+    record["tries"] = record["tries"][-1:]  # a request that was tried again is the exception
+    record["upstream_status"] = "200"
+    messages = []
+    for message in range(LINE_MESSAGES):
+        records = []
+        for number in range((1 << 20) // len(orjson.dumps(record))):
+            record["started_at"] += 1
+            record["request"]["id"] = f"{message:016x}{number:016x}"
+            record["latencies"]["proxy"] = number % 500
+            record["client_ip"] = f"10.8.{number % 4}.{number % 250}"
+            records.append(orjson.dumps(record, option=orjson.OPT_APPEND_NEWLINE))
+        messages.append(b"".join(records))
+    return messages
+
+
 def run_logs() -> list[LogsMeasured]:
     """Measure access logs: lines, and Envoy's service."""
     lines = {name: lines_of(form) for name, form in LINES.items()}
+    lines["kong_json"] = records_of_kong()
     counts = {name: sum(one.count(b"\n") for one in found) for name, found in lines.items()}
     streamed = list(als_entries.messages(ALS_MESSAGES))
     measured = {**lines, "envoy_als": streamed}
