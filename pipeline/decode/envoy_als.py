@@ -30,7 +30,7 @@ from pipeline.decode.gate import Gate
 from pipeline.decode.kernel import Ints
 from pipeline.decode.masking import MaskedKeys
 from pipeline.decode.parts import Part, first_told
-from pipeline.decode.refusals import LONGEST_NAME, Bad, too_long, with_records
+from pipeline.decode.refusals import LONGEST_NAME, Bad, too_long, with_bad
 from pipeline.decode.text import LENGTH_MASK
 from pipeline.decode.wire import Rows, Walked
 from pipeline.model.decoded import Decoded, Refusal
@@ -84,7 +84,7 @@ def refused(walked: Walked) -> tuple[Refusal, ...]:
     rows = walked.rows("entries")
     long = too_long(_log_names(walked))
     places = rows.column("http") | rows.column("tcp")
-    return with_records(
+    return with_bad(
         walked,
         *(
             Bad(rows.parents[bad], places[bad], reason)
