@@ -1,4 +1,4 @@
-"""Decoding: OTLP trace requests and access logs to Arrow, and the check at the door, on one core.
+"""Decoding of traces, access logs and metrics to Arrow, and the check at the door, on one core.
 
 Run ``python -m tests.benchmarks.decode``. Times are processor time of this process, so that
 neighbours do not count; each figure is the median of several rounds. In the same run a plain loop
@@ -21,7 +21,7 @@ from pipeline.decode.attributes import SPAN_ATTRIBUTES
 from pipeline.decode.door import MaskedKeys, admit
 from pipeline.decode.otlp_traces import decode
 from pipeline.model.tables import SPANS as TABLE
-from tests.benchmarks import als_entries
+from tests.benchmarks import als_entries, metric_scrapes
 from tests.benchmarks.mesh_spans import SPANS, pairs
 
 ROUNDS = 7
@@ -161,11 +161,12 @@ LINES = {
 KONG = Path(__file__).parents[1] / "pipeline/decode/golden/kong_json.in.jsonl"
 LINE_MESSAGES = 6
 ALS_MESSAGES = 50
+SCRAPES = 20
 
 
 @dataclass(frozen=True)
 class LogsMeasured:
-    """Of one format of access logs: bytes of a record, and records a second and core."""
+    """Of one format of logs or metrics: bytes of a record, and records a second and core."""
 
     format: str
     bytes_per_record: int
@@ -215,6 +216,13 @@ def run_logs() -> list[LogsMeasured]:
     return [_measure(name, messages, counts[name]) for name, messages in measured.items()]
 
 
+def run_metrics() -> list[LogsMeasured]:
+    """Measure metrics: scraped text, and remote write."""
+    bodies = {"prometheus_text": metric_scrapes.scrapes(SCRAPES), **metric_scrapes.writes(SCRAPES)}
+    records = SCRAPES * metric_scrapes.SAMPLES
+    return [_measure(name, messages, records) for name, messages in bodies.items()]
+
+
 def _measure(name: str, messages: list[bytes], records: int) -> LogsMeasured:
     masked = MaskedKeys()
     decoder = DECODERS[name]
@@ -228,7 +236,7 @@ def _measure(name: str, messages: list[bytes], records: int) -> LogsMeasured:
 
 def main() -> None:
     """Print what was measured."""
-    for measured in (*run(), *run_logs()):
+    for measured in (*run(), *run_logs(), *run_metrics()):
         print(json.dumps(asdict(measured), indent=2))
 
 
