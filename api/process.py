@@ -37,6 +37,7 @@ from pipeline.bus.port import Bus
 from pipeline.jobs.compact import CompactJob
 from pipeline.jobs.ingest import IngestJob
 from pipeline.jobs.job import Job
+from pipeline.jobs.metric_minutes import MetricMinutesJob
 from pipeline.jobs.minutes import MinutesJob
 from pipeline.jobs.retire import RetireJob
 from pipeline.model.ledger import Ledger
@@ -146,6 +147,7 @@ def make_jobs(parts: Opened) -> list[Job]:
     return [
         ingest,
         MinutesJob(parts.store),
+        MetricMinutesJob(parts.store),
         RetireJob(parts.store, cadence=pauses.retire_seconds),
         CompactJob(parts.store, cadence=pauses.compact_seconds),
     ]
