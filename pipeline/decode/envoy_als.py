@@ -17,8 +17,8 @@ from pipeline.decode.als_addresses import address
 from pipeline.decode.als_attributes import attributes_of
 from pipeline.decode.als_entries import Entries, entries_of, nanoseconds, words
 from pipeline.decode.als_messages import ADDRESSES, ENVOY_ALS, TEXTS_BY_TEXT, TIMES
-from pipeline.decode.als_resources import resources_of
 from pipeline.decode.columns import numbers, times
+from pipeline.decode.envoy_resources import resources_of
 from pipeline.decode.envoy_words import (
     HTTP_VERSIONS,
     REQUEST_METHODS,
@@ -64,7 +64,7 @@ def decode(messages: Sequence[bytes]) -> Decoded:
     if not len(entries):
         return Decoded(refused=walked.refused)
     kept = _representable(entries.common) & ~too_long(_log_names(walked))
-    ids, resources = resources_of(entries, kept)
+    ids, resources = resources_of(walked, entries.common.parents, kept)
     columns = _common(entries) | _addresses(entries) | _tls(entries) | _http(entries)
     columns |= {
         "resource_id": ids,
