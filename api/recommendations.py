@@ -12,6 +12,7 @@ from api.graph import NO_ALIASES
 from api.identities import known_aliases
 from api.times import Window
 from pipeline.analyze import alias
+from pipeline.analyze.metric_minutes import SIGNAL
 from pipeline.model.policy import Recommendation
 from pipeline.recommend import recommend
 from pipeline.render import render_all
@@ -46,6 +47,8 @@ RECOMMENDATIONS: Final = pl.Schema(
 def advised(store: Store, window: Window, aliases: Mapping[str, str] = NO_ALIASES) -> pl.DataFrame:
     """What could be set better, judged by a window of history; blocks."""
     minutes = store.ask("edge_minutes", start=window.start, end=window.end)
+    # buckets of metrics are too wide to draw a bound from, and the last of them has none
+    minutes = minutes.filter(pl.col("signal") != SIGNAL)
     known = alias.resolve(minutes, known_aliases(store, aliases))
     advice = recommend(known, start=window.start, end=window.end)
     return pl.DataFrame([_row(one) for one in advice], schema=RECOMMENDATIONS, orient="row")

@@ -9,11 +9,14 @@ from collections.abc import Iterator
 from typing import BinaryIO, Final
 
 from collectors import json_cut
+from collectors.exposition_cut import cut_exposition
 from collectors.line_cut import line_parts
 from collectors.wire_cut import Level, cut
 from pipeline.errors import DecodeError, MessageTooLarge
 from pipeline.model.topics import (
     ENVOY_ALS_FORMAT,
+    ENVOY_METRICS_FORMAT,
+    EXPOSITION_FORMATS,
     LINE_FORMATS,
     OTLP_LOGS_FORMAT as LOGS,
     OTLP_METRICS_FORMAT as METRICS,
@@ -38,6 +41,7 @@ LEVELS: Final[dict[str, tuple[Level, ...]]] = {
     LOGS: (_GROUPS, _SCOPES, _RECORDS),
     METRICS: (_GROUPS, _SCOPES, _RECORDS, _DATA, _POINTS),
     ENVOY_ALS_FORMAT: (Level(frozenset({2, 3})), Level(frozenset({1}))),
+    ENVOY_METRICS_FORMAT: (Level(frozenset({2})), Level(frozenset({4}))),
     ZIPKIN_PROTO_FORMAT: (Level(frozenset({1})),),
     REMOTE_WRITE_FORMAT: (Level(frozenset({1})),),
     REMOTE_WRITE_2_FORMAT: (Level(frozenset({5})),),
@@ -45,8 +49,8 @@ LEVELS: Final[dict[str, tuple[Level, ...]]] = {
 """On which fields the records of each format lie.
 
 Of Envoy's access logs these are ``http_logs`` and ``tcp_logs``, each with ``log_entry``; the
-identifier stands beside them. Of remote write they are the series; the types of metrics and the
-symbols stand beside them.
+identifier stands beside them. Of its metrics they are families, each with its metrics. Of remote
+write they are the series; the types of metrics and the symbols stand beside them.
 """
 
 _MAX_VARINT: Final = 10
@@ -93,14 +97,16 @@ def smaller(format_name: str, request: bytes, *, size: int) -> Iterator[bytes]:
 
     Resource groups stay whole where they can, then scopes, then records; a record is what the
     answer to a sender counts, so a metric is cut between its data points. A metric with data of two
-    kinds, which no sender may write, stays whole. Lines are cut between lines. Bytes of other
-    formats are given as they are.
+    kinds, which no sender may write, stays whole. Lines are cut between lines, scraped text between
+    series. Bytes of other formats are given as they are.
 
     Raises:
         DecodeError: what had to be walked is not protobuf, or not JSON.
     """
     if format_name in LINE_FORMATS:
         yield from line_parts(request, size=size)
+    elif format_name in EXPOSITION_FORMATS:
+        yield from cut_exposition(request, size=size)
     elif format_name == ZIPKIN_JSON_FORMAT:
         yield from json_cut.cut(request, size=size)
     else:

@@ -50,6 +50,12 @@ NOT_HERE: Final[Mapping[str, str]] = {
 }
 """What to write instead of a key of Prometheus that is not understood."""
 
+OTHER_DISCOVERY: Final = (
+    "static_configs, file_sd_configs, http_sd_configs or kubernetes_sd_configs; what finds targets "
+    "otherwise can write them into a file of file_sd_configs"
+)
+"""What to write instead of another way to find targets."""
+
 
 def _under(pattern: str, info: ValidationInfo) -> str:
     return str(beside(Path(pattern), info))
@@ -104,7 +110,20 @@ class KubernetesSd(Access):
     selectors: tuple[Selector, ...] = ()
 
 
-class ScrapeJob(Access):
+class Negotiated(Strict):
+    """What Prometheus lets one say of how it talks; here it makes no difference.
+
+    All protocols that are understood are offered, and targets of any number are told of.
+    """
+
+    enable_compression: Any = None
+    enable_http2: Any = None
+    scrape_protocols: Any = None
+    fallback_scrape_protocol: Any = None
+    keep_dropped_targets: Any = None
+
+
+class ScrapeJob(Access, Negotiated):
     """One entry of ``scrape_configs``."""
 
     job_name: Annotated[str, Field(min_length=1)]
@@ -131,7 +150,7 @@ class ScrapeJob(Access):
         return self
 
 
-class Globals(Strict):
+class Globals(Negotiated):
     """``global``: what holds where jobs say nothing; the rest of it is not about scraping."""
 
     scrape_interval: Duration | None = None
@@ -225,6 +244,8 @@ def _shown(given: object) -> object:
 def _instead(key: str) -> str:
     if key in NOT_HERE:
         return NOT_HERE[key]
+    if key.endswith("_sd_configs"):
+        return OTHER_DISCOVERY
     known = sorted({name for model in _MODELS for name in model.model_fields})
     near = difflib.get_close_matches(key, known, n=1, cutoff=0.75)
     meant = f"; did you mean {near[0]}?" if near else ""

@@ -7,6 +7,7 @@ or makes no sense, what was found last stays, and the log says why, once.
 
 import asyncio
 import glob
+import itertools
 import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -74,16 +75,22 @@ class Trouble:
 
 
 class StaticDiscovery:
-    """Targets that the configuration names."""
+    """Targets that the configuration names.
+
+    Raises:
+        InvalidInput: one is neither an address nor a URL.
+    """
 
     def __init__(self, configs: Sequence[StaticConfig]) -> None:
-        self._configs = configs
+        self._found = [
+            Found(config.labels | address_labels(one))
+            for config in configs
+            for one in config.targets
+        ]
 
     async def run(self, tell: Tell) -> None:
         """Tell them; they never change."""
-        for number, config in enumerate(self._configs):
-            found = [Found(config.labels | address_labels(one)) for one in config.targets]
-            tell(f"static/{number}", found)
+        tell("static", self._found)
 
 
 class FileDiscovery:
@@ -93,6 +100,7 @@ class FileDiscovery:
         self._config = config
         self._read: dict[str, tuple[int, int]] = {}
         self._troubles: dict[str, Trouble] = {}
+        self._missing: set[str] = set()
 
     async def run(self, tell: Tell) -> None:
         """Tell what the files say; each is a source, and its group is gone when the file is."""
@@ -101,7 +109,12 @@ class FileDiscovery:
             await asyncio.sleep(self._config.refresh_interval)
 
     def _look(self, tell: Tell) -> None:
-        names = {name for pattern in self._config.files for name in glob.glob(pattern)}  # noqa: PTH207 - patterns are absolute
+        found = {pattern: glob.glob(pattern) for pattern in self._config.files}  # noqa: PTH207 - the pattern may be absolute
+        missing = {pattern for pattern, names in found.items() if not names}
+        for pattern in sorted(missing - self._missing):
+            _log.warning("%s: there is no such file, and so no targets of it", pattern)
+        self._missing = missing
+        names = set(itertools.chain.from_iterable(found.values()))
         for gone in self._read.keys() - names:
             del self._read[gone]
             tell(gone, ())

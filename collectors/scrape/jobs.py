@@ -24,7 +24,6 @@ from collectors.scrape.discovery import (
     StaticDiscovery,
 )
 from collectors.scrape.kubernetes import KubernetesDiscovery
-from collectors.scrape.target import address_labels
 from collectors.settings import ScrapeSettings
 from pipeline.errors import InvalidInput
 
@@ -75,8 +74,6 @@ def discoveries_of(job: ScrapeJob, room: Room) -> list[Discovery]:
 
 
 def _simple(settings: ScrapeSettings) -> Iterator[ScrapeJob]:
-    for target in settings.targets:
-        address_labels(target)
     if settings.targets or settings.files or settings.http_sd:
         yield ScrapeJob(
             job_name=SIMPLE_JOB,

@@ -64,7 +64,7 @@ def found_in(pod: Json) -> list[Found]:
     common = _labels(pod)
     host = f"[{address}]" if ":" in address else address
     return [
-        Found({ADDRESS: host + port, **common, **labels}, resource)
+        Found({ADDRESS: host + port, **common, **labels}, _in_container(resource, labels))
         for port, labels in _ports(_part(pod, "spec"))
     ]
 
@@ -130,11 +130,20 @@ def _annotated(found: Sequence[Found]) -> Iterator[Found]:
     port = told.get(_ANNOTATION + "port", "")
     if port:
         host = told[ADDRESS].removesuffix(f":{told.get(_PORT_NUMBER, '')}")
-        yield _with(found[0], {ADDRESS: f"{host}:{port}", **how})
+        declared = [one for one in found if one.labels.get(_PORT_NUMBER) == port]
+        # whose port it is, nobody can tell when no container declares it
+        whose = declared[0] if declared else Found(told, _in_container(found[0].resource, {}))
+        yield _with(whose, {ADDRESS: f"{host}:{port}", **how})
         return
     for one in found:
         if _PORT_NUMBER in one.labels and one.labels.get(_CONTAINER) not in PROXIES:
             yield _with(one, how)
+
+
+def _in_container(resource: Mapping[str, str], labels: Mapping[str, str]) -> dict[str, str]:
+    """The resource with the name of the container of these labels, or with none."""
+    name = {"k8s.container.name": labels[_CONTAINER]} if labels.get(_CONTAINER) else {}
+    return {key: value for key, value in resource.items() if key != "k8s.container.name"} | name
 
 
 def _with(found: Found, labels: Mapping[str, str]) -> Found:

@@ -13,7 +13,7 @@ from collectors.scrape.discovery import Discovery
 from collectors.scrape.fetch import Fetcher
 from collectors.scrape.loop import CHANNELS, TargetLoop
 from collectors.scrape.standing import Standing, TargetReport
-from collectors.scrape.target import ADDRESS, Found, Target, target_of
+from collectors.scrape.target import ADDRESS, Found, Target, target_of, told_of
 from collectors.scrape.turnstile import Turnstile
 from collectors.settings import ScrapeSettings
 from pipeline.errors import InvalidInput
@@ -171,7 +171,7 @@ class Pursuit:
                 )
             except InvalidInput as problem:
                 who = tuple(sorted(found.labels.items()))
-                left_alone[who] = (found.labels.get(ADDRESS, ""), str(problem))
+                left_alone[who] = (told_of(found.labels.get(ADDRESS, "")), str(problem))
                 continue
             if target is None:
                 continue

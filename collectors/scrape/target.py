@@ -136,6 +136,11 @@ def address_labels(text: str) -> dict[str, str]:
     return {ADDRESS: parts.netloc, SCHEME: parts.scheme, **({PATH: path} if path != "/" else {})}
 
 
+def told_of(address: str) -> str:
+    """An address for people and logs: credentials in front of a host are left out."""
+    return address.rpartition("@")[2]
+
+
 def _complete(labels: Mapping[str, str], job: ScrapeJob) -> dict[str, str]:
     """What was found, and from the job what it does not say itself."""
     parameters = {PARAMETER + name: values[0] for name, values in job.params.items() if values}
@@ -149,7 +154,7 @@ def _url(labels: Mapping[str, str], job: ScrapeJob) -> str:
         raise InvalidInput(SCHEME, found=scheme, allowed="http or https")
     url = f"{scheme}://{address}/{path.removeprefix('/')}"
     if not _is_address(address) or not _is_url(url):
-        raise InvalidInput(ADDRESS, found=address, allowed="HOST or HOST:PORT")
+        raise InvalidInput(ADDRESS, found=told_of(address), allowed="HOST or HOST:PORT")
     query = parse_qs(urlsplit(url).query, keep_blank_values=True)
     query |= {name: list(values) for name, values in job.params.items()}
     for name, value in labels.items():

@@ -120,9 +120,9 @@ def _spelled_alike(rows: pl.DataFrame, nodes: pl.DataFrame) -> pl.DataFrame:
 
 def _told_twice(edge_minutes: pl.DataFrame) -> pl.DataFrame:
     """What rows imply that name a callee and what it is known by: metrics' labels may say both."""
-    twice = pl.col("server").is_not_null() & pl.col("server_alias").is_not_null()
+    other_name = pl.col("server") != pl.col("server_alias")
     return (
-        edge_minutes.filter(twice & (pl.col("server") != pl.col("server_alias")))
+        edge_minutes.filter((pl.col("signal") == "metrics") & other_name)
         .group_by(alias="server_alias", node="server", kind="server_kind")
         .agg(seen=pl.col("rows").sum().cast(pl.Int64))
         .with_columns(pl.lit(None, pl.String).alias(name) for name in ("workload", "version"))
@@ -137,7 +137,8 @@ def _known_nodes(edge_minutes: pl.DataFrame, aliases: pl.DataFrame) -> pl.DataFr
     return (
         pl.concat([*ends, aliases.select("node", "kind").unique()])
         .filter(pl.col("kind").is_in(_REAL) & pl.col("node").is_not_null())
-        .unique("node")
+        .sort("node", "kind")
+        .unique("node", keep="first", maintain_order=True)
         .with_columns(
             pl.col("node").str.extract(r"([^/]+)$").alias("name"),
             pl.col("node").str.extract(r"^([^/]+)/").alias("namespace"),

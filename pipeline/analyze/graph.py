@@ -343,14 +343,14 @@ def _system_of(end: str) -> pl.Expr:
 
 def _node_latency(minutes: pl.DataFrame) -> pl.DataFrame:
     """Latency of what a node served: by its own reporters, else as its callers saw it."""
-    timed = minutes.filter(pl.col("counts").list.len() > 0)
-    seen = timed.select(
+    seen = minutes.select(
         id="server", side=_side(), reporter="reporter", signal="signal", requests="requests",
         buckets="buckets", counts="counts", widths="widths",
     )  # fmt: skip
     best = (
         seen.group_by("id", "side", "reporter", "signal")
-        .agg(pl.col("requests").sum())
+        .agg(pl.col("requests").sum(), (pl.col("counts").list.len() > 0).any().alias("timed"))
+        .filter("timed")
         .sort(
             "id",
             "side",

@@ -73,7 +73,8 @@ def derive(told: pl.DataFrame, *, minutes: Sequence[int]) -> dict[str, pa.Table]
     """
     wanted = told.filter(pl.col("minute").is_in(list(minutes)))
     for name in _ENDS:
-        wanted = wanted.with_columns(_bounded(name))
+        if wanted[name].n_unique() > NAMES_PER_MINUTE:
+            wanted = wanted.with_columns(_bounded(name))
     edges = wanted.filter("edge")
     nodes = _without_connections(wanted.filter("serves")).select(
         pl.all().exclude("server", "server_kind", "server_workload", "server_version"),

@@ -17,8 +17,8 @@ from pipeline.decode.als_addresses import address
 from pipeline.decode.als_attributes import attributes_of
 from pipeline.decode.als_entries import Entries, entries_of, nanoseconds, words
 from pipeline.decode.als_messages import ADDRESSES, ENVOY_ALS, TEXTS_BY_TEXT, TIMES
-from pipeline.decode.als_resources import resources_of
 from pipeline.decode.columns import numbers, times
+from pipeline.decode.envoy_resources import resources_of
 from pipeline.decode.envoy_words import (
     HTTP_VERSIONS,
     REQUEST_METHODS,
@@ -30,7 +30,7 @@ from pipeline.decode.gate import Gate
 from pipeline.decode.kernel import Ints
 from pipeline.decode.masking import MaskedKeys
 from pipeline.decode.parts import Part, first_told
-from pipeline.decode.refusals import with_records
+from pipeline.decode.refusals import LONGEST_NAME, Bad, too_long, with_bad
 from pipeline.decode.text import LENGTH_MASK
 from pipeline.decode.wire import Rows, Walked
 from pipeline.model.decoded import Decoded, Refusal
@@ -44,6 +44,7 @@ LAST_START: Final = 9_223_372_030
 LAST_DURATION: Final = 4_611_686_010
 """Seconds up to which the difference of two durations fits, too."""
 
+LONG: Final = f"the name of its log is longer than {LONGEST_NAME:,} bytes"
 UNREPRESENTABLE: Final = "a time outside the years 1677 to 2262, or a duration over 146 years"
 URI, DNS = 1, 2
 TRACEPARENT: Final = r"^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}(-.*)?$"
@@ -62,12 +63,12 @@ def decode(messages: Sequence[bytes]) -> Decoded:
     entries = entries_of(walked)
     if not len(entries):
         return Decoded(refused=walked.refused)
-    kept = _representable(entries.common)
-    ids, resources = resources_of(entries, kept)
+    kept = _representable(entries.common) & ~too_long(_log_names(walked))
+    ids, resources = resources_of(walked, entries.common.parents, kept)
     columns = _common(entries) | _addresses(entries) | _tls(entries) | _http(entries)
     columns |= {
         "resource_id": ids,
-        "log_name": _log_names(entries),
+        "log_name": entries.texts(kept * _log_names(walked)),
         "attributes": attributes_of(entries),
         **{name: pa.nulls(len(entries), kind) for name, kind in UNTOLD.items()},
     }
@@ -79,16 +80,24 @@ def decode(messages: Sequence[bytes]) -> Decoded:
 
 
 def refused(walked: Walked) -> tuple[Refusal, ...]:
-    """Malformed messages, and entries with a time that no column holds."""
+    """Malformed messages, entries with a time that no column holds, and those of endless logs."""
     rows = walked.rows("entries")
-    bad = ~_representable(rows)
+    long = too_long(_log_names(walked))
     places = rows.column("http") | rows.column("tcp")
-    return with_records(walked, rows.parents[bad], places[bad], UNREPRESENTABLE)
+    return with_bad(
+        walked,
+        *(
+            Bad(rows.parents[bad], places[bad], reason)
+            for bad, reason in ((long, LONG), (~long & ~_representable(rows), UNREPRESENTABLE))
+        ),
+    )
 
 
-def _log_names(entries: Entries) -> pa.Array:
-    identifiers = Part(entries.walked.rows("identifiers"), len(entries.walked.bounds))
-    return entries.texts(identifiers.column("log_name")[entries.common.parents])
+def _log_names(walked: Walked) -> Ints:
+    """Of each entry the name of its log, as slices."""
+    identifiers = Part(walked.rows("identifiers"), len(walked.bounds))
+    names: Ints = identifiers.column("log_name")[walked.rows("entries").parents]
+    return names
 
 
 def _representable(common: Rows) -> Truths:

@@ -21,7 +21,7 @@ from pipeline.decode.json_text import double_texts, objects
 from pipeline.decode.kernel import Ints
 from pipeline.decode.lists import lists, varint_lists
 from pipeline.decode.otlp_common import COMMON
-from pipeline.decode.refusals import with_records
+from pipeline.decode.refusals import LONGEST_NAME, Bad, too_long, with_bad
 from pipeline.decode.wire import Format, Rows, Walked
 from pipeline.model.decoded import Decoded, Refusal
 from pipeline.model.tables import METRIC_POINTS, RESOURCES, SCOPES
@@ -41,6 +41,7 @@ NUMBERS: Final = (5, 7)
 HISTOGRAM, EXPONENTIAL, SUMMARY = 9, 10, 11
 AS_DOUBLE, AS_INT = 4, 6
 LATE: Final = "a time after the year 2262"
+LONG: Final = f"a metric's name or unit longer than {LONGEST_NAME:,} bytes"
 
 _NUMBER: Final[dict[int, Action]] = {
     AS_DOUBLE: Store("fixed64", "number", case="number_kind"),
@@ -153,7 +154,7 @@ def decode(messages: Sequence[bytes]) -> Decoded:
     walked = OTLP_METRICS.walk(messages)
     points, metrics = walked.rows("points"), walked.rows("metrics")
     kinds = metrics.column("data")[points.parents]
-    kept = _is_of_kind(points, kinds) & ~_late(points)
+    kept = _is_of_kind(points, kinds) & ~_late(points) & ~_long(metrics)[points.parents]
     scope_metrics = metrics.parents[points.parents]
     resource_metrics = walked.rows("scope_metrics").parents[scope_metrics]
     resources = RESOURCE_ROWS.intern(walked, "resource_metrics", "resources")
@@ -181,12 +182,24 @@ def decode(messages: Sequence[bytes]) -> Decoded:
 
 
 def refused(walked: Walked) -> tuple[Refusal, ...]:
-    """Malformed messages, and points with a time that no column holds."""
+    """Malformed messages, points with a time that no column holds, and those of endless names."""
     points, metrics = walked.rows("points"), walked.rows("metrics")
-    late = _late(points) & _is_of_kind(points, metrics.column("data")[points.parents])
-    resource_metrics = walked.rows("scope_metrics").parents[metrics.parents[points.parents[late]]]
+    valid = _is_of_kind(points, metrics.column("data")[points.parents])
+    long = _long(metrics)[points.parents]
+    resource_metrics = walked.rows("scope_metrics").parents[metrics.parents[points.parents]]
     messages = walked.rows("resource_metrics").parents[resource_metrics]
-    return with_records(walked, messages, _places(points)[late], LATE)
+    return with_bad(
+        walked,
+        *(
+            Bad(messages[bad], _places(points)[bad], reason)
+            for bad, reason in ((valid & long, LONG), (valid & ~long & _late(points), LATE))
+        ),
+    )
+
+
+def _long(metrics: Rows) -> Truths:
+    """Which metrics have a name or unit that cannot stand in every row."""
+    return too_long(metrics.column("name")) | too_long(metrics.column("unit"))
 
 
 def _late(points: Rows) -> Truths:
@@ -231,11 +244,14 @@ def _of_metrics(walked: Walked, parents: Ints, kinds: Ints) -> dict[str, pa.Arra
         tells |= here
     monotonic = metrics.column("is_monotonic")[parents] != 0
     place = pa.array(parents)
+    short = ~_long(metrics)
     known, index = np.unique(kinds, return_inverse=True)
     words = pa.array([KINDS.get(kind) for kind in known.tolist()], pa.string())
     return {
-        "name": texts(walked.buffer, metrics.column("name"), empty_is_null=False).take(place),
-        "unit": texts(walked.buffer, metrics.column("unit")).take(place),
+        "name": texts(walked.buffer, short * metrics.column("name"), empty_is_null=False).take(
+            place
+        ),
+        "unit": texts(walked.buffer, short * metrics.column("unit")).take(place),
         "type": words.take(pa.array(index)),
         "temporality": numbers(temporality, pa.uint8(), tells),
         "is_monotonic": pa.array(monotonic, mask=kinds != 7),

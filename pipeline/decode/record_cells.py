@@ -48,6 +48,9 @@ class Cells:
     def __init__(self, walked: Walked, names: Mapping[str, int]) -> None:
         self.walked = walked
         self._names = names
+        # a row of each cell, since whole cells are read, one after the other
+        self._cells = np.ascontiguousarray(walked.cells.T)
+        self._kinds = np.ascontiguousarray(walked.kinds.T)
         self._slices: dict[str, Ints] = {}
 
     def __len__(self) -> int:
@@ -99,9 +102,7 @@ class Cells:
     def counts(self, name: str) -> Ints:
         """How many elements the array has that the cell counts; -1 where it is not told."""
         place = self._names[name]
-        counted: Ints = np.where(
-            self.walked.kinds[:, place] == NUMBER_OF, self.walked.cells[:, place], NOTHING
-        )
+        counted: Ints = np.where(self._kinds[place] == NUMBER_OF, self._cells[place], NOTHING)
         return counted
 
     def raw(self, name: str, rows: Ints) -> list[bytes]:
@@ -130,7 +131,7 @@ class Cells:
         kinds = np.full((len(self), len(names)), STRING, np.uint8)
         for column, name in enumerate(labels):
             slices[:, column] = self._told(name)
-            kinds[:, column] = self.walked.kinds[:, self._names[name]]
+            kinds[:, column] = self._kinds[self._names[name]]
         extra, size = [], 0
         for column, text in enumerate((added or {}).values(), len(labels)):
             data, slices[:, column] = _slices(text, size)
@@ -150,8 +151,8 @@ class Cells:
         """Where the text of each cell is; ``NOTHING`` where nothing is told."""
         if name not in self._slices:
             place = self._names[name]
-            told = np.ascontiguousarray(self.walked.cells[:, place])
-            _blank(self.walked.source, np.ascontiguousarray(self.walked.kinds[:, place]), told)
+            told = self._cells[place].copy()
+            _blank(self.walked.source, self._kinds[place], told)
             self._slices[name] = told
         return self._slices[name]
 

@@ -48,7 +48,7 @@ def _zeros(word: np.uint64) -> np.uint64:
     return (word - _ONES) & ~word & _HIGH_BITS
 
 
-@kernel
+@inlined
 def string_end(source: Buffer, at: int, end: int) -> int:
     """Where a string ends that begins at ``at``, after its quote.
 

@@ -1,28 +1,59 @@
 """Records that no row can hold, told beside the messages that could not be read."""
 
+from typing import Final, NamedTuple
+
 import numpy as np
+from numpy.typing import NDArray
 
 from pipeline.decode.kernel import Ints
-from pipeline.decode.text import OFFSET_BITS
+from pipeline.decode.text import LENGTH_MASK, OFFSET_BITS
 from pipeline.decode.wire import Walked
 from pipeline.model.decoded import Refusal
 
+Truths = NDArray[np.bool_]
 
-def with_records(walked: Walked, messages: Ints, slices: Ints, reason: str) -> tuple[Refusal, ...]:
-    """All refusals in message order: those of the walk, and one for each message with bad records.
+LONGEST_NAME: Final = 1024
+"""How long a text may be, in bytes, that is told once and stands in every row of its message. Else
+a message of a megabyte, half of it one name, could become gigabytes of rows."""
 
-    Args:
-        walked: the walk.
-        messages: of each bad record the message it is in, in ascending order.
-        slices: where each bad record is; the first of a message gives the offset.
+
+class Bad(NamedTuple):
+    """Records that are refused for one reason.
+
+    Attributes:
+        messages: of each the message it is in, in ascending order.
+        slices: where each is; the first of a message gives the offset.
         reason: what is wrong with them.
     """
-    bad, first, count = np.unique(messages, return_index=True, return_counts=True)
-    offsets = (slices[first] >> OFFSET_BITS) - walked.bounds[bad, 0]
-    told = [
-        Refusal(message, reason, offset, records)
+
+    messages: Ints
+    slices: Ints
+    reason: str
+
+
+def with_records(walked: Walked, messages: Ints, slices: Ints, reason: str) -> tuple[Refusal, ...]:
+    """All refusals in message order, where records are refused for one reason; see ``Bad``."""
+    return with_bad(walked, Bad(messages, slices, reason))
+
+
+def with_bad(walked: Walked, *bad: Bad) -> tuple[Refusal, ...]:
+    """All refusals in message order: those of the walk, and one for each message and reason."""
+    told = [refusal for one in bad for refusal in _refused(walked, one)]
+    return tuple(sorted((*walked.refused, *told), key=lambda refusal: refusal.message))
+
+
+def _refused(walked: Walked, bad: Bad) -> list[Refusal]:
+    messages, first, count = np.unique(bad.messages, return_index=True, return_counts=True)
+    offsets = (bad.slices[first] >> OFFSET_BITS) - walked.bounds[messages, 0]
+    return [
+        Refusal(message, bad.reason, offset, records)
         for message, offset, records in zip(
-            bad.tolist(), offsets.tolist(), count.tolist(), strict=True
+            messages.tolist(), offsets.tolist(), count.tolist(), strict=True
         )
     ]
-    return tuple(sorted((*walked.refused, *told), key=lambda refusal: refusal.message))
+
+
+def too_long(slices: Ints) -> Truths:
+    """Which texts are longer than ``LONGEST_NAME``."""
+    long: Truths = slices & LENGTH_MASK > LONGEST_NAME
+    return long

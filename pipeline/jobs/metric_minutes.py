@@ -1,5 +1,6 @@
 """Derives what metrics say of minutes whose points changed, for the job that analyses."""
 
+import logging
 import time
 from collections.abc import Sequence
 from typing import Final
@@ -8,6 +9,8 @@ import polars as pl
 
 from pipeline.analyze import counters, metric_minutes
 from pipeline.store.port import Store
+
+log = logging.getLogger(__name__)
 
 MARKS_AT_ONCE: Final = 30
 """Stale minutes taken up in one go, the youngest first; the rest waits for the next."""
@@ -66,6 +69,13 @@ class MetricMinutes:
         final = self._store.ask("final_minutes")["minute"]
         touched = counters.touched(minutes)
         wanted = touched.filter(~touched.is_in(counters.touched(final).implode())).to_list()
+        late = len(set(marked) - set(wanted))
+        if late:
+            log.warning(
+                "points came of %d minutes of which retention took others before: they are stored,"
+                " and the graph of these minutes stays as it was",
+                late,
+            )
         stretches = _stretches(wanted) or [[]]
         for stretch in stretches:
             # marks go with the last of them: whoever is stopped before begins anew

@@ -23,8 +23,8 @@ def test_it_names_the_rule_the_yield_and_who_told(http):
     assert body["tellings"] == 180
     assert body["unpaired_ratio"] == 0
     assert body["reporters"] == [
-        {"reporter": "client", "requests": 90},
-        {"reporter": "server", "requests": 90},
+        {"reporter": end, "requests": 90, "signals": [{"signal": "spans", "requests": 90}]}
+        for end in ("client", "server")
     ]
 
 

@@ -7,11 +7,12 @@ from api import schemas
 
 EDGE = {
     "client", "server", "protocol", "requests", "attempts", "requests_per_second", "error_ratio",
-    "errors", "latency_seconds", "mtls_ratio", "reporter", "reporters", "agreement", "coverage",
+    "errors", "latency_seconds", "latency_resolution", "mtls_ratio", "reporter", "signal",
+    "reporters", "agreement", "coverage",
 }  # fmt: skip
 NODE = {
     "id", "kind", "namespace", "name", "systems", "requests", "requests_per_second", "error_ratio",
-    "latency_seconds",
+    "latency_seconds", "latency_resolution",
 }  # fmt: skip
 ARROW = {"accept": "application/vnd.apache.arrow.stream"}
 
@@ -53,7 +54,9 @@ def test_counts_are_of_one_reporter_never_their_sum(http):
         "client": 90,
         "server": 90,
     }
-    assert found["reporter"] == "client"
+    assert (found["reporter"], found["signal"]) == ("client", "spans")
+    assert found["reporters"][0]["signals"] == [{"signal": "spans", "requests": 90}]
+    assert found["latency_resolution"]["client"]["p50"] == pytest.approx(0.0108, rel=0.01)
     assert found["agreement"] == 1
     assert found["coverage"] == 1
 

@@ -6,6 +6,7 @@ through.
 """
 
 import re
+import struct
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -23,7 +24,9 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from pipeline.model.scrape import Scrape
 from pipeline.model.secret_keys import SECRET_KEYS, URL_HEADERS, URL_KEYS
 from pipeline.model.topics import LINE_FORMATS
+from tests.pipeline.decode.remote_messages import Told, request, request_2
 from tests.pipeline.decode.test_gateway_secrets import NAMED, leaves, planted
+from tests.pipeline.decode.wire_writer import tagged, varint
 from tests.zipkin_pb import list_of
 
 GOLDEN: Final = Path(__file__).parents[1] / "pipeline/decode/golden"
@@ -221,6 +224,31 @@ def exposition(planter: Planter, end: str = "") -> Iterator[bytes]:
     )
 
 
+def remote_write(
+    planter: Planter, message: Callable[[list[Told]], Any] = request
+) -> Iterator[bytes]:
+    """Secrets in labels of series and exemplars."""
+    keys = [re.sub("[^a-z0-9]", "_", key) for key in SECRET_KEYS if key != "client_id"]
+    names = {"__name__": "planted", "job": MARKER}
+    labels = names | {key: planter.secret(f"label {key}") for key in keys}
+    exemplar = {key: planter.secret(f"label {key} of an exemplar") for key in keys}
+    at = TIME // 10**6
+    yield message([Told(labels, [(1.0, at)], [(exemplar, 1.0, at)])]).SerializeToString()
+
+
+def envoy_metrics(planter: Planter) -> Iterator[bytes]:
+    """Secrets in labels of Envoy's statistics; the message by its field numbers."""
+    labels = b"".join(
+        tagged(1, 2, tagged(1, 2, key.encode()) + tagged(2, 2, planter.secret(key).encode()))
+        for key in SECRET_KEYS
+        if key != "client_id"
+    )
+    counter = tagged(3, 2, tagged(1, 1, struct.pack("<d", 1.0)))
+    metric = labels + counter + tagged(6, 0, varint(TIME // 10**6))
+    family = tagged(1, 2, b"cluster.upstream_rq_total") + tagged(4, 2, metric)
+    yield tagged(1, 2, tagged(1, 2, tagged(1, 2, MARKER.encode()))) + tagged(2, 2, family)
+
+
 def lines(planter: Planter, name: str) -> Iterator[bytes]:
     """Secrets in the place of each field of golden lines, and under the names of secrets."""
     (path,) = GOLDEN.glob(f"{name}.in.*")
@@ -265,6 +293,9 @@ PLANTED: Final[Mapping[str, Callable[[Planter], Iterator[bytes]]]] = {
     "jaeger_json": jaeger_json,
     "zipkin_json": zipkin_json,
     "zipkin_proto": zipkin_proto,
+    "envoy_metrics": envoy_metrics,
+    "remote_write": remote_write,
+    "remote_write_2": partial(remote_write, message=request_2),
     "prometheus_text": exposition,
     "openmetrics_text": partial(exposition, end="# EOF\n"),
     **{name: partial(lines, name=name) for name in LINE_FORMATS},

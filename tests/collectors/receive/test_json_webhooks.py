@@ -83,7 +83,8 @@ async def test_bodies_in_every_layout_are_on_the_bus_as_they_came(
         "gzip": (gzip.compress(orjson.dumps(records)), good),
     }[form]
     headers = {**JSON, "content-encoding": "gzip"} if form == "gzip" else JSON
-    async with running(tmp_path, **here(webhook)) as at:
+    kept = {"personal_data": "keep"}
+    async with running(tmp_path, intake=kept, **here(webhook)) as at:
         answer = await post(at, webhook, body, headers)
         assert answer.status_code == 200
         assert answer.json() == {"accepted": count}

@@ -26,12 +26,14 @@ class Exposer:
     Attributes:
         answers: by path, without the query; what is not there is answered 404.
         asked: every request.
+        open: connections that are.
     """
 
     answers: dict[str, Answering] = field(default_factory=dict)
     asked: list[Asked] = field(default_factory=list)
     port: int = 0
     scheme: str = "http"
+    open: set[asyncio.StreamWriter] = field(default_factory=set)
 
     @property
     def address(self) -> str:
@@ -49,6 +51,7 @@ class Exposer:
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Serve one connection."""
+        self.open.add(writer)
         try:
             head = (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
             headers = {
@@ -63,6 +66,7 @@ class Exposer:
         except (ConnectionError, asyncio.IncompleteReadError):
             pass
         finally:
+            self.open.discard(writer)
             writer.close()
 
 
@@ -109,4 +113,6 @@ async def exposing(tls: ssl.SSLContext | None = None) -> AsyncIterator[Exposer]:
         yield exposer
     finally:
         server.close()
-        await asyncio.sleep(0)
+        for writer in exposer.open:
+            writer.transport.abort()
+        await asyncio.sleep(0.01)

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from collectors.scrape.config import ELSEWHERE, NOT_HERE, ScrapeJob, read_config
+from collectors.scrape.config import ELSEWHERE, NOT_HERE, Negotiated, ScrapeJob, read_config
 from collectors.scrape.discovery import groups_of
 from collectors.scrape.target import address_labels, target_of
 from pipeline.errors import InvalidInput
@@ -102,6 +102,17 @@ def test_a_key_that_is_not_understood_is_named_with_what_to_write_instead(
     assert "s3cret" not in str(told)
 
 
+def test_another_discovery_is_told_the_way_through_a_file(tmp_path: Path) -> None:
+    told = refused(tmp_path, "scrape_configs: [{job_name: a, consul_sd_configs: []}]")
+    assert "file_sd_configs" in told.allowed
+
+
+def test_how_prometheus_talks_makes_no_difference(tmp_path: Path) -> None:
+    talk = "{job_name: a, scrape_protocols: [PrometheusProto], enable_http2: false}"
+    (job,) = read_config(written(tmp_path, f"scrape_configs: [{talk}]"))
+    assert job.job_name == "a"
+
+
 def test_a_misspelt_key_is_named_with_what_was_likely_meant(tmp_path: Path) -> None:
     told = refused(tmp_path, "scrape_configs: [{job_name: a, metric_path: /x}]")
     assert "did you mean metrics_path?" in told.allowed
@@ -170,6 +181,6 @@ def test_the_targets_in_the_documentation_are_read(tmp_path: Path) -> None:
 
 def test_every_key_that_is_understood_is_documented() -> None:
     text = PAGE.read_text()
-    quiet = {"job_name", "honor_timestamps"}
+    quiet = {"job_name", "honor_timestamps", *Negotiated.model_fields}
     for key in set(ScrapeJob.model_fields) - quiet:
         assert f"`{key}`" in text, key

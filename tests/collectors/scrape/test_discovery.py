@@ -103,6 +103,18 @@ async def test_files_are_read_again_when_they_change(tmp_path: Path) -> None:
         await told.until(["b:1", "b:2"])
 
 
+async def test_a_file_that_is_not_there_is_told_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    config = FileSd(files=(str(tmp_path / "a.json"),), refresh_interval=0.05)
+    async with heard(FileDiscovery(config)) as told:
+        await asyncio.sleep(0.3)
+        written(tmp_path / "a.json", [CART])
+        await told.until(["cart:80"])
+    (warning,) = (one.message for one in caplog.records)
+    assert "a.json: there is no such file" in warning
+
+
 async def test_a_file_that_makes_no_sense_keeps_what_it_said_before(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -240,6 +240,21 @@ async def test_a_line_that_cannot_be_read_is_counted_and_the_others_are_kept(
         assert at.loop.standing.up
 
 
+async def test_a_scrape_larger_than_a_message_is_cut_and_told_once(tmp_path: Path) -> None:
+    async with desk(tmp_path, bus={"max_message_bytes": 20_000}) as at:
+        lines = b"".join(b'a{series="%d"} 1\n' % number for number in range(990))
+        at.server.exposes(b"# TYPE a counter\n" + lines)
+        await at.loop.scrape()
+        assert at.loop.standing.up
+        messages = await at.messages()
+        assert len(messages) == 2
+        decoded = DECODERS["prometheus_text"]([message.value for message in messages])
+        rows = decoded.batches["metric_points"].to_pylist()
+        assert len([row for row in rows if row["name"] == "a"]) == 990
+        assert [row["value"] for row in rows if row["name"] == "scrape_samples_scraped"] == [990]
+        assert at.count(Outcome.ACCEPTED) == 993
+
+
 async def test_secrets_in_labels_never_reach_the_bus(tmp_path: Path) -> None:
     async with desk(tmp_path) as at:
         at.server.exposes(b'a{api_key="s3cret-of-a-consumer",x="y"} 1\n')

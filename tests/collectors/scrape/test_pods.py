@@ -53,6 +53,17 @@ def test_linkerd_s_proxy_is_scraped_without_being_asked() -> None:
     assert urls(asked) == ["http://10.1.0.7:4191/metrics"]
 
 
+def test_whose_port_it_is_is_told_where_that_is_known() -> None:
+    def containers(of: dict[str, Any]) -> list[str | None]:
+        return [one.resource.get("k8s.container.name") for one in conventional(found_in(of))]
+
+    assert containers(linkerd_pod()) == ["linkerd-proxy"]
+    assert containers(istio_pod()) == [None]  # no container declares 15020
+    app = istio_pod()
+    app["metadata"]["annotations"]["prometheus.io/port"] = "8080"
+    assert containers(app) == ["app", "istio-proxy"]
+
+
 def test_consul_s_proxy_is_scraped_where_its_injector_says() -> None:
     assert urls(consul_pod()) == ["http://10.1.0.7:20200/metrics"]
 

@@ -211,7 +211,7 @@ async def test_a_target_that_cannot_be_scraped_is_left_alone(
     labels = {f"l{number}": "x" for number in range(20)}
     (tmp_path / "sd.json").write_bytes(
         orjson.dumps([
-            {"targets": ["a/b"]},
+            {"targets": ["a/b", "me:s3cret@a"]},
             {"targets": [server.address], "labels": labels | {"job": "labels"}},
             {"targets": [server.address], "labels": {"job": "good"}},
         ])
@@ -220,10 +220,11 @@ async def test_a_target_that_cannot_be_scraped_is_left_alone(
     async with running(tmp_path, scrape=settings) as at:
         await until_told(at, "good", times=3)
         assert at.reasons(SOURCE, "metric_points") == {
-            (Outcome.DROPPED, "target left alone: malformed"): 1,
+            (Outcome.DROPPED, "target left alone: malformed"): 2,
             (Outcome.DROPPED, "target left alone: too many labels"): 1,
         }
     assert "a/b" in caplog.text
+    assert "s3cret" not in caplog.text
 
 
 async def test_how_targets_stand_can_be_asked(tmp_path: Path, server: Exposer) -> None:
@@ -257,6 +258,16 @@ async def test_settings_that_make_no_sense_are_refused_at_start(
         async with running(tmp_path, scrape=settings):
             pass
     assert "s3cret" not in str(refused.value)
+
+
+async def test_a_target_in_a_configuration_is_refused_at_start_too(tmp_path: Path) -> None:
+    file = tmp_path / "prometheus.yml"
+    file.write_text(
+        "scrape_configs: [{job_name: a, static_configs: [{targets: ['file:///etc/passwd']}]}]"
+    )
+    with pytest.raises(InvalidInput, match="HOST:PORT"):
+        async with running(tmp_path, scrape={"config_file": file}):
+            pass
 
 
 async def test_the_names_of_own_jobs_are_taken(tmp_path: Path) -> None:

@@ -105,6 +105,7 @@ def test_what_cannot_be_scraped_is_refused(labels: dict[str, str], field: str) -
     with pytest.raises(InvalidInput) as refused:
         made(labels)
     assert refused.value.field == field
+    assert "secret" not in str(refused.value)
 
 
 @pytest.mark.parametrize(

@@ -5,8 +5,10 @@ from datetime import UTC, datetime
 import orjson
 import polars as pl
 import pytest
+from hypothesis import given, settings, strategies as st
+from polars.testing import assert_frame_equal
 
-from pipeline.analyze import graph
+from pipeline.analyze import graph, metric_minutes
 from pipeline.analyze.metric_minutes import derive, told
 from pipeline.model.tables import ALIASES
 from tests.pipeline.analyze.points import MINUTE, histogram, point, series
@@ -318,3 +320,73 @@ def shown(built):
 def test_what_each_system_counts_is_on_the_graph(scene, golden, request):
     built = graph_of(SCENES[scene])
     golden.check(request.path.parent / "golden" / "metrics" / f"{scene}.jsonl", shown(built))
+
+
+def test_what_a_sidecar_serves_counts_for_its_service_and_draws_no_edge():
+    rows = grew(DOWNSTREAM, manager("inbound"), 77)
+    rows += measured(
+        "envoy_http_downstream_rq_time", MS, [0, 0, 70, 7, 0, 0, 0, 0, 0],
+        {"envoy_http_conn_manager_prefix": "inbound"},
+    )  # fmt: skip
+    tables = minutes_of(rows)
+    assert tables["edge_minutes"].is_empty()
+    (node,) = tables["node_minutes"].to_dicts()
+    assert (node["node"], node["reporter"], node["requests"]) == (
+        "target",
+        "server_proxy",
+        77_000_000,
+    )
+    assert node["counts"] == [70_000_000, 7_000_000]
+
+
+def test_what_a_gateway_serves_came_from_clients():
+    gateway = resources("edge-gateway")
+    rows = grew(DOWNSTREAM, manager("ingress_http"), 9, resource_id="edge-gateway")
+    (edge,) = graph_of(rows, gateway).edges.select(SHOWN).to_dicts()
+    assert (edge["client"], edge["server"], edge["requests"]) == ("clients", "edge-gateway", 9)
+    assert edge["reporter"] == "gateway"
+
+
+def test_many_targets_of_one_service_are_one_teller():
+    pods = resources("shop/web@v1", "shop/web@v2")
+    rows = [
+        row
+        for target, by in (("shop/web@v1", 3), ("shop/web@v2", 4))
+        for row in grew(XX, cluster("cart", "2"), by, resource_id=target)
+    ]
+    (edge,) = graph_of(rows, pods).edges.select("client", "requests").to_dicts()
+    assert edge == {"client": "shop/web", "requests": 7}
+
+
+def test_names_past_the_limit_are_counted_under_one(monkeypatch):
+    monkeypatch.setattr(metric_minutes, "NAMES_PER_MINUTE", 20)
+    rows = [
+        row
+        for n in range(50)
+        for row in grew(
+            ISTIO,
+            istio(
+                **SOURCE, **UNKNOWN_DESTINATION, destination_service=f"host-{n}.example",
+                destination_service_name="PassthroughCluster",
+            ),
+            2,
+        )
+    ]  # fmt: skip
+    edges = minutes_of(rows)["edge_minutes"]
+    assert edges.height == 21
+    assert edges["requests"].sum() == 100_000_000
+    assert edges.filter(pl.col("server_alias") == "overflow")["requests"].sum() == 60_000_000
+
+
+def test_an_attribute_that_is_no_text_disturbs_nothing():
+    labels = {"envoy_cluster_name": {"a": [1]}, "envoy_response_code_class": 2}
+    rows = [*grew(XX, labels, 5), *grew(XX, cluster("cart", "2"), 3)]
+    assert graph_of(rows).edges["requests"].sum() == 8
+
+
+@given(st.sampled_from(sorted(SCENES)), st.randoms(use_true_random=False))
+@settings(max_examples=40, deadline=None)
+def test_the_order_of_points_changes_no_row(scene, random):
+    rows = SCENES[scene]
+    for name, table in minutes_of(rows).items():
+        assert_frame_equal(minutes_of(random.sample(rows, len(rows)))[name], table)

@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings, strategies as st
 
 from pipeline.decode import DECODERS
 from pipeline.decode.door import MaskedKeys, admit
-from pipeline.decode.envoy_als import decode
+from pipeline.decode.envoy_als import LONG, decode
 from pipeline.model.tables import ACCESS_LOGS, RESOURCES
 from tests.pipeline.decode.als_oracle import decoded_rows, rows
 from tests.pipeline.decode.als_strategies import MESSAGES
@@ -468,3 +468,16 @@ def test_the_door_counts_entries_and_masks_headers_and_tags():
         "http.response.header.set-cookie": "*" * len("id=hunter2"),
         "http.response.trailer.x-api-key": "*******",
     }
+
+
+def test_entries_of_a_log_with_an_endless_name_are_refused() -> None:
+    messages = []
+    for size in (1024, 1025):
+        message = StreamAccessLogsMessage()
+        message.identifier.log_name = "l" * size
+        message.http_logs.log_entry.add().request.path = "/"
+        messages.append(message.SerializeToString())
+    decoded = decode(messages)
+    assert decoded.batches["access_logs"].num_rows == 1
+    assert [(told.message, told.reason, told.records) for told in decoded.refused] == [(1, LONG, 1)]
+    assert admit("envoy_als", messages[1], MaskedKeys()).rejected == 1

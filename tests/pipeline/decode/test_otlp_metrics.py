@@ -16,7 +16,7 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
 
 from pipeline.decode import DECODERS
 from pipeline.decode.door import MaskedKeys, admit
-from pipeline.decode.otlp_metrics import decode
+from pipeline.decode.otlp_metrics import LATE, LONG, decode
 from pipeline.model.tables import METRIC_POINTS, RESOURCES, SCOPES
 from tests.pipeline.decode.otlp_oracle import (
     comparable,
@@ -362,3 +362,19 @@ def test_the_door_counts_points_and_masks_attributes():
     (row,) = decoded_rows(decode([admission.body]), METRIC_POINTS.name)
     assert row["attributes"] == {"password": "*******"}
     assert row["exemplars"][0]["attributes"] == {"password": "*******"}
+
+
+@pytest.mark.parametrize("field", ["name", "unit"])
+def test_points_of_a_metric_with_an_endless_name_are_refused(field: str) -> None:
+    request = ExportMetricsServiceRequest()
+    metrics = request.resource_metrics.add().scope_metrics.add().metrics
+    for size in (1024, 1025):
+        points = metrics.add(**{field: "n" * size}).gauge.data_points
+        for at in (1, 2**63):
+            points.add(time_unix_nano=at, as_int=1)
+    body = request.SerializeToString()
+    decoded = decode([body])
+    assert decoded.batches["metric_points"].num_rows == 1
+    assert {(told.reason, told.records) for told in decoded.refused} == {(LATE, 1), (LONG, 2)}
+    admission = admit("otlp_metrics", body, MaskedKeys())
+    assert (admission.records, admission.rejected) == (1, 3)
