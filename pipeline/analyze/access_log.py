@@ -17,7 +17,7 @@ import polars as pl
 
 from pipeline.analyze import names, peer
 from pipeline.analyze.outcome import OK, outcome
-from pipeline.analyze.telling import MILLION, TELLING
+from pipeline.analyze.telling import MILLION, TELLING, with_template
 from pipeline.model.topology import CLIENTS, NodeKind, Reporter
 
 WHOLE_REQUESTS: Final = (0, 3, 6)
@@ -48,7 +48,7 @@ def from_access_logs(
     Returns:
         Columns of ``TELLING``, and those to keep.
     """
-    entries = _entries(logs, resources)
+    entries = _entries(with_template(logs), resources)
     if entries.is_empty():
         return pl.DataFrame(schema=TELLING).hstack(logs.clear().select(*keep))
     client = _client_side(entries)
@@ -286,7 +286,8 @@ def _measured(entries: pl.DataFrame, *, serves: bool) -> pl.DataFrame:
     protocol = (
         pl.when(pl.col("rpc_status_code").is_not_null()).then(pl.lit("grpc")).otherwise("protocol")
     )
-    route = pl.when(pl.col("route_name") != "default").then("route_name")
+    told = pl.when(pl.col("route_name") != "default").then("route_name")
+    route = pl.coalesce(told, "template")
     return entries.with_columns(
         pl.col("start_time").alias("begin"),
         protocol.alias("protocol"),

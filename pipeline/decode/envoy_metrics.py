@@ -34,7 +34,7 @@ from pipeline.decode.label_masking import overwrite, secret_labels
 from pipeline.decode.label_rows import labels_of
 from pipeline.decode.masking import MaskedKeys
 from pipeline.decode.metric_points import CUMULATIVE, points_table
-from pipeline.decode.refusals import LONGEST_NAME, Bad, too_long, with_records
+from pipeline.decode.refusals import LONGEST_NAME, Bad, too_long, with_bad
 from pipeline.decode.samples import Truths
 from pipeline.decode.text import LENGTH_MASK, OFFSET_BITS
 from pipeline.decode.units import ucum
@@ -181,7 +181,7 @@ def name_of(stat: str) -> str:
 def _refused(walked: Walked, faults: Ints) -> tuple[Refusal, ...]:
     metrics, families = walked.rows("metrics"), walked.rows("families")
     messages, places = families.parents[metrics.parents], metrics.column("raw")
-    return with_records(
+    return with_bad(
         walked,
         *(
             Bad(messages[faults == number], places[faults == number], reason)

@@ -14,6 +14,7 @@ PATHS = (
     "/v1/graph",
     "/v1/services",
     "/v1/services/{service}",
+    "/v1/services/{service}/routes",
     "/v1/edges/{client}/{server}/evidence",
     "/v1/traces/{trace_id}",
     "/v1/recommendations",

@@ -11,8 +11,9 @@ WITH series AS (
         list(coalesce(value_int::DOUBLE, value)) AS value,
         list("count"::DOUBLE) AS "count",
         list("sum") AS "sum",
-        list("min") AS "min",
-        list("max") AS "max",
+        -- a summary tells its least and its greatest as quantiles
+        list(coalesce("min", quantile_values[list_position(quantiles, 0::DOUBLE)])) AS "min",
+        list(coalesce("max", quantile_values[list_position(quantiles, 1::DOUBLE)])) AS "max",
         list(TRY_CAST(bucket_counts AS BIGINT[])) AS bucket_counts
     FROM metric_points
     WHERE name IN (SELECT unnest($names::VARCHAR[]))
@@ -21,5 +22,7 @@ WITH series AS (
       AND hash(resource_id) % $parts::UBIGINT = $part::UBIGINT
     GROUP BY ALL
 )
-SELECT * EXCLUDE (attributes), json_extract_string(attributes, $labels::VARCHAR[]) AS labels
+SELECT
+    * EXCLUDE (attributes),
+    TRY(json_extract_string(attributes, $labels::VARCHAR[])) AS labels
 FROM series
