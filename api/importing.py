@@ -11,6 +11,7 @@ import orjson
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColumn
 
+from api.openapi_documents import documents_of
 from api.parts import Parts, open_parts
 from api.settings import Settings
 from collectors.receive import file
@@ -28,9 +29,10 @@ async def import_recordings(
     Returns when the graph knows every record; progress goes to stderr.
 
     Raises:
-        InvalidInput: the format is not known.
+        InvalidInput: the format is not known, or an OpenAPI document cannot be read.
         StoreBusy: another process holds the data directory.
     """
+    documents = documents_of(settings.analysis)
     async with open_parts(settings) as parts:
         ingest = IngestJob(
             parts.bus,
@@ -55,7 +57,7 @@ async def import_recordings(
                 done.set()
                 await draining
             shown.analysing()
-            await MinutesJob(parts.store).settle()
+            await MinutesJob(parts.store, documents).settle()
         return reports
 
 

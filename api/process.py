@@ -13,6 +13,7 @@ from api.cache import AnswerCache
 from api.context import Context, HealthContext
 from api.feeding import Feed
 from api.listen import bound_address
+from api.openapi_documents import documents_of
 from api.parts import (
     claimed,
     collecting,
@@ -146,7 +147,7 @@ def make_jobs(parts: Opened) -> list[Job]:
     pauses = parts.settings.store
     return [
         ingest,
-        MinutesJob(parts.store),
+        MinutesJob(parts.store, documents_of(parts.settings.analysis)),
         MetricMinutesJob(parts.store),
         RetireJob(parts.store, cadence=pauses.retire_seconds),
         CompactJob(parts.store, cadence=pauses.compact_seconds),

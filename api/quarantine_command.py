@@ -15,7 +15,6 @@ from api.parts import open_parts
 from api.problems import NotFound
 from api.quarantine import QuarantineQuery
 from api.settings import Settings
-from api.settling import settle
 from api.sources import client, must_exist, opened
 from pipeline.jobs.retry import Retried, retry
 from pipeline.store.port import Store
@@ -123,7 +122,7 @@ async def try_again(
             batch_bytes = settings.ingest.batch_bytes
             done = await retry(replay, parts.store, rows, batch_bytes=batch_bytes)
             shown.analysing()
-            return done, await settle(parts.store, patience=replaying.PATIENCE_SECONDS)
+            return done, await replaying.settled(parts)
 
 
 def _chosen(store: Store, ids: Sequence[str] | None, reason: str | None) -> pl.DataFrame:

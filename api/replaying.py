@@ -11,6 +11,7 @@ import orjson
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
+from api.openapi_documents import documents_of
 from api.parts import Parts, open_parts
 from api.settings import Settings
 from api.settling import settle
@@ -45,7 +46,13 @@ async def replay(settings: Settings, *, since: datetime, until: datetime) -> Rep
         with Shown("replaying") as shown:
             report = await make_replay(parts, shown).between(_unix_ns(since), _unix_ns(until))
             shown.analysing()
-            return Replayed(report, await settle(parts.store, patience=PATIENCE_SECONDS))
+            return Replayed(report, await settled(parts))
+
+
+async def settled(parts: Parts) -> bool:
+    """Whether the graph knows what was replayed; see ``settle``."""
+    documents = documents_of(parts.settings.analysis)
+    return await settle(parts.store, patience=PATIENCE_SECONDS, documents=documents)
 
 
 def make_replay(parts: Parts, shown: "Shown") -> Replay:

@@ -56,7 +56,7 @@ class Role:
             *(["collectors"] if self.receives else []),
             *([] if self.shares else ["bus"]),
             "kafka",
-            *(["ingest", *HIDDEN] if self.works else []),
+            *(["ingest", "analysis", *HIDDEN] if self.works else []),
             *(["store"] if self.stores else []),
             *(["identity"] if self.answers else []),
         )

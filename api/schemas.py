@@ -164,34 +164,6 @@ class Page(Answer):
     next: str | None = Field(description="Cursor of the next page; null on the last.")
 
 
-class Services(Page, WindowAnswer):
-    """The services and gateways of a window."""
-
-    items: list[Node]
-
-
-class ServiceMinute(Answer):
-    """One minute of one service: rate, errors, duration."""
-
-    time: Time = Field(description="Start of the minute.")
-    requests: Count = Field(examples=[60])
-    requests_per_second: Annotated[float, Field(ge=0)] = Field(examples=[1.0])
-    error_ratio: Ratio | None = Field(examples=[0.01])
-    errors: Errors
-    latency_seconds: Quantiles
-
-
-class Service(Page, WindowAnswer):
-    """A service and its series of minutes; a minute nobody told of is absent."""
-
-    id: str = Field(examples=["shop/cart"])
-    kind: NodeKind
-    namespace: str | None = Field(examples=["shop"])
-    name: str = Field(examples=["cart"])
-    reporter: Reporter | None = Field(description="Who gives the counts of the whole window.")
-    items: list[ServiceMinute]
-
-
 class Row(Answer):
     """One raw row behind an edge: a span, or an access log entry."""
 
@@ -405,27 +377,3 @@ class ScrapeTargets(Page):
     """What is scraped, and how each target stands."""
 
     items: list[ScrapeTarget]
-
-
-class Stood(Answer):
-    """One of several nodes that an alias stood for."""
-
-    node: str = Field(examples=["shop/cart"])
-    seen: Count = Field(description="How many tellings said so.", examples=[120])
-
-
-class Conflict(Answer):
-    """A name or address that stood for more than one node."""
-
-    client: str | None = Field(description="Node id of who uses the alias; null when anybody does.")
-    alias: str = Field(examples=["10.0.0.7:8080"])
-    node: str = Field(description="The node that is taken for it.", examples=["shop/cart"])
-    seen: Count = Field(description="How many tellings know the alias.", examples=[130])
-    share: Ratio = Field(description="Share of these that say `node`.", examples=[0.92])
-    nodes: list[Stood]
-
-
-class Conflicts(Page, WindowAnswer):
-    """Names that do not name one node."""
-
-    items: list[Conflict]

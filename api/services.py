@@ -1,4 +1,4 @@
-"""Services: the list of a window, and one service's series of minutes."""
+"""Services: the list of a window, and one service's series of minutes and its routes."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -9,7 +9,7 @@ import polars as pl
 from api.graph import NO_ALIASES, GraphQuery, answer as graph_answer, errors_as_answered
 from api.problems import NotFound
 from api.times import Window
-from pipeline.analyze import red
+from pipeline.analyze import red, routes
 from pipeline.store.port import Store
 
 REAL: Final = ("service", "gateway")
@@ -42,8 +42,18 @@ def minutes_of(store: Store, node: str, window: Window) -> pl.DataFrame:
 
 def series_as_answered(rows: pl.DataFrame) -> pl.DataFrame:
     """Rate, errors and duration by the minute, nested as documented."""
-    return red.series(rows).select(
-        "time",
+    return _nested(red.series(rows), "time")
+
+
+def routes_as_answered(rows: pl.DataFrame, window: Window) -> pl.DataFrame:
+    """Rate, errors and duration by the route, nested as documented."""
+    seconds = max((window.end - window.start).total_seconds(), 1.0)
+    return _nested(routes.by_route(rows, seconds=seconds), "route")
+
+
+def _nested(rows: pl.DataFrame, key: str) -> pl.DataFrame:
+    return rows.select(
+        key,
         "requests",
         "requests_per_second",
         "error_ratio",

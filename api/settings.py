@@ -33,7 +33,7 @@ from api.listen import ListenAddress, is_loopback
 from collectors.settings import CollectorSettings
 from pipeline.bus.settings import EmbeddedBusSettings, KafkaSettings
 from pipeline.errors import InvalidInput
-from pipeline.jobs.settings import IngestSettings
+from pipeline.jobs.settings import AnalysisSettings, IngestSettings
 from pipeline.store.settings import StoreSettings
 
 MIB: Final = 1024 * 1024
@@ -117,6 +117,7 @@ class Settings(BaseModel):
     bus: EmbeddedBusSettings = EmbeddedBusSettings()
     kafka: KafkaSettings = KafkaSettings()
     ingest: IngestSettings = IngestSettings()
+    analysis: AnalysisSettings = AnalysisSettings()
     store: StoreSettings = StoreSettings()
     identity: IdentitySettings = IdentitySettings()
 

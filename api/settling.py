@@ -2,10 +2,13 @@
 
 import asyncio
 import time
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Final
 
 import polars as pl
 
+from pipeline.analyze.openapi import Paths
 from pipeline.errors import Transient
 from pipeline.jobs.minutes import MinutesJob
 from pipeline.store.port import Store
@@ -14,7 +17,9 @@ LOOK_SECONDS: Final = 0.5
 """Pause between looks at what another process still has to recompute."""
 
 
-async def settle(store: Store, *, patience: float) -> bool:
+async def settle(
+    store: Store, *, patience: float, documents: Mapping[str, Paths] = MappingProxyType({})
+) -> bool:
     """Recompute what is stale now, or wait until the process that holds the lease has done so.
 
     What becomes stale meanwhile, because others go on writing, is not waited for.
@@ -22,13 +27,14 @@ async def settle(store: Store, *, patience: float) -> bool:
     Args:
         store: may be shared with others.
         patience: seconds to wait for others; what this process computes itself it ends.
+        documents: OpenAPI documents of services.
 
     Returns:
         False when others were not done in time: they go on by themselves.
     """
     until = time.monotonic() + patience
     mark = await asyncio.to_thread(_last_number, store)
-    job = MinutesJob(store)
+    job = MinutesJob(store, documents)
     while True:
         try:
             await job.settle()

@@ -15,6 +15,7 @@ from collectors.wire_cut import Level, cut
 from pipeline.errors import DecodeError, MessageTooLarge
 from pipeline.model.topics import (
     ENVOY_ALS_FORMAT,
+    ENVOY_METRICS_FORMAT,
     EXPOSITION_FORMATS,
     LINE_FORMATS,
     OTLP_LOGS_FORMAT as LOGS,
@@ -40,6 +41,7 @@ LEVELS: Final[dict[str, tuple[Level, ...]]] = {
     LOGS: (_GROUPS, _SCOPES, _RECORDS),
     METRICS: (_GROUPS, _SCOPES, _RECORDS, _DATA, _POINTS),
     ENVOY_ALS_FORMAT: (Level(frozenset({2, 3})), Level(frozenset({1}))),
+    ENVOY_METRICS_FORMAT: (Level(frozenset({2})), Level(frozenset({4}))),
     ZIPKIN_PROTO_FORMAT: (Level(frozenset({1})),),
     REMOTE_WRITE_FORMAT: (Level(frozenset({1})),),
     REMOTE_WRITE_2_FORMAT: (Level(frozenset({5})),),
@@ -47,8 +49,8 @@ LEVELS: Final[dict[str, tuple[Level, ...]]] = {
 """On which fields the records of each format lie.
 
 Of Envoy's access logs these are ``http_logs`` and ``tcp_logs``, each with ``log_entry``; the
-identifier stands beside them. Of remote write they are the series; the types of metrics and the
-symbols stand beside them.
+identifier stands beside them. Of its metrics they are families, each with its metrics. Of remote
+write they are the series; the types of metrics and the symbols stand beside them.
 """
 
 _MAX_VARINT: Final = 10

@@ -7,6 +7,8 @@ from collectors.intake import Intake
 from collectors.json_webhook import JsonWebhookReceiver, Webhook
 from collectors.listen import Guard
 from collectors.receive.apigee_http import APIGEE_HTTP
+from collectors.receive.envoy_als import access_logs
+from collectors.receive.envoy_metrics import metrics
 from collectors.receive.firehose import FirehoseReceiver, access_guard
 from collectors.receive.kong_http_log import KONG_HTTP_LOG
 from collectors.receive.otlp_grpc import OtlpGrpcReceiver
@@ -25,7 +27,10 @@ Build = Callable[[Intake, CollectorSettings, Guard], Receiver | None]
 def _otlp_grpc(intake: Intake, settings: CollectorSettings, guard: Guard) -> Receiver | None:
     if not settings.otlp_grpc.address:
         return None
-    return OtlpGrpcReceiver(intake, settings.otlp_grpc, settings.envoy_als, guard)
+    streams = [access_logs(settings.envoy_als)]
+    if settings.envoy_metrics.enabled:
+        streams.append(metrics(settings.envoy_metrics))
+    return OtlpGrpcReceiver(intake, settings.otlp_grpc, streams, guard)
 
 
 def _otlp_http(intake: Intake, settings: CollectorSettings, guard: Guard) -> Receiver | None:

@@ -96,7 +96,7 @@ class OtlpHttpSettings(HttpSettings):
 
 
 class OtlpGrpcSettings(BaseModel):
-    """OTLP over gRPC, and the Envoy access log service on the same port."""
+    """OTLP over gRPC, and the services of Envoy on the same port."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -275,6 +275,20 @@ class RemoteWriteSettings(HttpSettings):
     """Prometheus' remote write."""
 
 
+class EnvoyMetricsSettings(BaseModel):
+    """The Envoy metrics service."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    enabled: bool = Field(
+        default=False, description="Take Envoy's metrics on the port of OTLP/gRPC, too."
+    )
+    patience_seconds: Seconds = Field(
+        default=30.0,
+        description="How long a stream is not read while the bus is full, before it is ended.",
+    )
+
+
 class TailSettings(BaseModel):
     """Files that are followed as they grow."""
 
@@ -317,4 +331,5 @@ class CollectorSettings(BaseModel):
     apigee_http: ApigeeHttpSettings = ApigeeHttpSettings()
     scrape: ScrapeSettings = ScrapeSettings()
     remote_write: RemoteWriteSettings = RemoteWriteSettings()
+    envoy_metrics: EnvoyMetricsSettings = EnvoyMetricsSettings()
     tail: TailSettings = TailSettings()

@@ -7,7 +7,7 @@ set -eu
 cd "$(dirname "$0")"
 random() { head -c 32 /dev/urandom | base64 | tr '+/' '-_' | tr -d '=\n'; }
 mkdir -p -m 700 secrets
-for name in api_token catalog_password grafana_password; do
+for name in api_token catalog_password grafana_password pseudonym_key; do
     [ -s "secrets/$name" ] || random >"secrets/$name"
     chmod 444 "secrets/$name"
 done

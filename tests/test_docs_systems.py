@@ -1,21 +1,31 @@
 """What the pages of gateways say to configure is what the decoders read."""
 
 import re
+import subprocess
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import jsonschema_rs
 import orjson
 import pytest
 import yaml
 
+from api.demo.processes import find_program
 from collectors.receive.apigee_http import APIGEE_HTTP
 from collectors.receive.kong_http_log import KONG_HTTP_LOG
+from collectors.scrape.config import read_config
+from collectors.settings import CollectorSettings
 from collectors.signals import TRACES
 from pipeline.decode.apigee import LINES as APIGEE, decode as decode_apigee
 from pipeline.decode.aws_apigateway import LINES as AWS, decode as decode_aws
+from pipeline.model.topology import Reporter
 from tests.pipeline.decode.gateway_rows import one
+from tests.pipeline.render.test_renderers import strict
+from tests.recordings import shared
 
+ENVOY = find_program("envoy")
+FILTERS = "type.googleapis.com/envoy.extensions.filters.network"
 SYSTEMS = Path(__file__).parents[1] / "docs/systems"
 START = 1_764_172_800_123
 VALUES = {
@@ -116,3 +126,73 @@ def test_the_script_of_apigee():
     assert (row["route_name"], row["upstream_cluster"]) == ("/orders/{id}", "orders.shop.svc")
     assert {"trace_id_low", "consumer", "http_request_method"} <= row.keys()
     assert urlsplit(re.search(r"https://[^\"]+", script)[0]).path == APIGEE_HTTP.path
+
+
+def test_the_proxy_of_envoy_gateway_logs_as_a_gateway():
+    proxy = yaml.safe_load(block("envoy-gateway", "yaml"))
+    assert (proxy["kind"], proxy["apiVersion"]) == ("EnvoyProxy", "gateway.envoyproxy.io/v1alpha1")
+    (settings,) = proxy["spec"]["telemetry"]["accessLog"]["settings"]
+    sinks = {sink["type"]: sink for sink in settings["sinks"]}
+    # the direction of the payload in tests/systems comes from this name
+    assert sinks["ALS"]["als"]["logName"] == Reporter.GATEWAY
+    port = int(CollectorSettings().otlp_grpc.address.rpartition(":")[2])
+    tracing = proxy["spec"]["telemetry"]["tracing"]["provider"]
+    for receiver in (sinks["ALS"]["als"], tracing):
+        assert [backend["port"] for backend in receiver["backendRefs"]] == [port]
+    assert tracing["type"] == "OpenTelemetry"
+
+
+def consul_defaults() -> dict[str, Any]:
+    defaults = yaml.safe_load(block("consul", "yaml"))
+    assert isinstance(defaults, dict)
+    return defaults
+
+
+def test_the_defaults_of_consul_fit_their_schema():
+    path = shared("schemas/kubernetes/consul.hashicorp.com_v1alpha1_ProxyDefaults.json")
+    crd = orjson.loads(path.read_bytes())
+    defaults = consul_defaults()
+    assert (defaults["apiVersion"], defaults["kind"]) == (crd["apiVersion"], crd["kind"])
+    jsonschema_rs.validator_for(strict(crd["openAPIV3Schema"])).validate(defaults)
+
+
+@pytest.mark.skipif(ENVOY is None, reason="envoy is not installed (extra `demo`)")
+def test_envoy_takes_the_tracing_that_consul_is_told(tmp_path: Path):
+    config = consul_defaults()["spec"]["config"]
+    manager = {
+        "@type": f"{FILTERS}.http_connection_manager.v3.HttpConnectionManager",
+        "stat_prefix": "public_listener",
+        "tracing": {
+            name: value
+            for name, value in orjson.loads(config["envoy_listener_tracing_json"]).items()
+            if name != "@type"
+        },
+        "route_config": {"name": "public_listener"},
+        "http_filters": [{"name": "envoy.filters.http.router", "typed_config": {
+            "@type": "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router"}}],
+    }  # fmt: skip
+    chain = {"filters": [{"name": "hcm", "typed_config": manager}]}
+    address = {"socket_address": {"address": "127.0.0.1", "port_value": 20000}}
+    bootstrap = tmp_path / "bootstrap.json"
+    bootstrap.write_bytes(
+        orjson.dumps(
+            {"static_resources": {
+                "clusters": [orjson.loads(config["envoy_extra_static_clusters_json"])],
+                "listeners": [{"name": "in", "address": address, "filter_chains": [chain]}],
+            }}
+        )
+    )  # fmt: skip
+    command = [ENVOY, "--mode", "validate", "-c", bootstrap, "--use-dynamic-base-id"]
+    run = subprocess.run(command, check=False, capture_output=True, text=True, timeout=60)
+    assert run.returncode == 0, run.stderr
+
+
+def test_the_scrape_of_consul_is_understood(tmp_path: Path):
+    page = (SYSTEMS / "consul.md").read_text()
+    (job,) = [
+        text for text in re.findall(r"```yaml\n(.*?)```", page, re.DOTALL) if "scrape_" in text
+    ]
+    file = tmp_path / "prometheus.yml"
+    file.write_text(job)
+    (read,) = read_config(file)
+    assert read.job_name == "consul-dataplane"

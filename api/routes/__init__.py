@@ -10,6 +10,7 @@ from api.routes import (
     health,
     identities,
     ingest,
+    links,
     quarantine,
     recommendations,
     scrape,
@@ -28,6 +29,7 @@ ROUTERS: Final[tuple[APIRouter, ...]] = (
     quarantine.router,
     scrape.router,
     identities.router,
+    links.router,
 )
 """All routes, in the order of the documentation."""
 

@@ -5,7 +5,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 from starlette.responses import Response
 
-from api import identities, schemas
+from api import identities, identity_schemas
 from api.context import ContextDep, FormatDep
 from api.pages import Slot, encode_page
 from api.parameters import PageParameters
@@ -17,7 +17,7 @@ router = APIRouter(prefix="/v1", tags=["graph"])
 @router.get(
     "/identities/conflicts",
     summary="Names and addresses that stood for more than one service",
-    responses=answers(schemas.Conflicts, "Conflicts, the most ambiguous first."),
+    responses=answers(identity_schemas.Conflicts, "Conflicts, the most ambiguous first."),
 )
 async def read_conflicts(
     context: ContextDep, form: FormatDep, asked: Annotated[PageParameters, Query()]

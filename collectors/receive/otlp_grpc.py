@@ -1,21 +1,19 @@
 """OTLP over gRPC: generic handlers that take raw bytes, so that no message object is built."""
 
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
 
 import grpc
 
+from collectors.envoy_stream import EnvoyStream, EnvoyStreamService
 from collectors.grpc_answers import Context, Method, refuse, refuse_stranger
 from collectors.intake import Channel, Intake
 from collectors.listen import Guard, cannot_listen, join_address
-from collectors.receive import envoy_als
-from collectors.receive.envoy_als import EnvoyAccessLogService
 from collectors.room import Claim
-from collectors.settings import EnvoyAlsSettings, OtlpGrpcSettings
+from collectors.settings import OtlpGrpcSettings
 from collectors.signals import SIGNALS, Signal, partial_success
 from pipeline.errors import BusUnavailable
-from pipeline.model.topics import ENVOY_ALS_FORMAT
 
 SOURCE: Final = "otlp_grpc"
 FIELD: Final = "otlp_grpc_address"
@@ -26,25 +24,29 @@ _log = logging.getLogger(__name__)
 
 
 class OtlpGrpcReceiver:
-    """Takes OTLP, and Envoy's access-log streams, over gRPC on one address.
+    """Takes OTLP, and streams of Envoys, over gRPC on one address.
 
     Args:
         intake: where messages go.
         settings: the address and the limits.
-        envoy: settings of the access log service.
+        streams: the kinds of streams that Envoys may send.
         guard: who may send.
     """
 
     def __init__(
-        self, intake: Intake, settings: OtlpGrpcSettings, envoy: EnvoyAlsSettings, guard: Guard
+        self,
+        intake: Intake,
+        settings: OtlpGrpcSettings,
+        streams: Sequence[EnvoyStream],
+        guard: Guard,
     ) -> None:
         self._intake = intake
         self._settings = settings
-        self._envoy = envoy
+        self._streams = streams
         self._guard = guard
         self._address = settings.address or ""
         self._server: grpc.aio.Server | None = None
-        self._access_logs: EnvoyAccessLogService | None = None
+        self._services: dict[str, EnvoyStreamService] = {}
         self._stopping = False
 
     @property
@@ -55,9 +57,12 @@ class OtlpGrpcReceiver:
     async def start(self) -> None:
         """Listen; raises InvalidInput when the address cannot be had."""
         host, port = self._guard.check_address(self._settings.address or "", field=FIELD)
-        await self._intake.warm_up(ENVOY_ALS_FORMAT, *(signal.format for signal in SIGNALS))
+        formats = [stream.format for stream in self._streams]
+        await self._intake.warm_up(*formats, *(signal.format for signal in SIGNALS))
         self._stopping = False
-        self._access_logs = EnvoyAccessLogService(self._intake, self._envoy)
+        self._services = {
+            stream.method: EnvoyStreamService(self._intake, stream) for stream in self._streams
+        }
         server = grpc.aio.server(options=self._options())
         server.add_generic_rpc_handlers([_Methods(self._methods(), self._guard)])
         try:
@@ -68,25 +73,25 @@ class OtlpGrpcReceiver:
         self._address = join_address(host, bound)
         await server.start()
         self._server = server
-        _log.info("OTLP/gRPC and Envoy access logs are taken on %s", self._address)
+        sources = ", ".join(("OTLP/gRPC", *(stream.source for stream in self._streams)))
+        _log.info("%s: taken on %s", sources, self._address)
 
     async def stop(self) -> None:
         """Refuse new calls, finish those under way, close. Idempotent."""
-        if self._server is None or self._access_logs is None:
+        if self._server is None:
             return
         self._stopping = True
-        self._access_logs.stop()
+        for service in self._services.values():
+            service.stop()
         await self._server.stop(self._settings.drain_seconds)
-        self._server, self._access_logs = None, None
+        self._server = None
 
     def _methods(self) -> dict[str, Method]:
         methods = {
             f"/{signal.service}/Export": grpc.unary_unary_rpc_method_handler(self._export(signal))
             for signal in SIGNALS
         }
-        if self._access_logs is not None:
-            methods[envoy_als.METHOD] = self._access_logs.handler
-        return methods
+        return methods | {method: one.handler for method, one in self._services.items()}
 
     def _export(self, signal: Signal) -> Unary:
         channel = Channel(SOURCE, signal.format, signal.topic)

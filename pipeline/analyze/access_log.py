@@ -17,7 +17,7 @@ import polars as pl
 
 from pipeline.analyze import names, peer
 from pipeline.analyze.outcome import OK, outcome
-from pipeline.analyze.telling import MILLION, TELLING
+from pipeline.analyze.telling import MILLION, TELLING, with_template
 from pipeline.model.topology import CLIENTS, NodeKind, Reporter
 
 WHOLE_REQUESTS: Final = (0, 3, 6)
@@ -27,6 +27,9 @@ INBOUND_NAME: Final = r"(?i)inbound|ingress"
 OUTBOUND_NAME: Final = r"(?i)outbound|egress"
 HOST: Final = r"^(.+):\d+$"
 """The address without its port."""
+
+WAYPOINT_CLUSTER: Final = r"^inbound-vip\|"
+"""Clusters that only waypoints have: of services, on behalf of which they answer."""
 
 GATEWAY_LOG: Final = r"(?i)^(gateway|edge)"
 
@@ -45,11 +48,11 @@ def from_access_logs(
     Returns:
         Columns of ``TELLING``, and those to keep.
     """
-    entries = _entries(logs, resources)
+    entries = _entries(with_template(logs), resources)
     if entries.is_empty():
         return pl.DataFrame(schema=TELLING).hstack(logs.clear().select(*keep))
     client = _client_side(entries)
-    server = _server_side(entries, client)
+    server = _behind_waypoints(_server_side(entries, client))
     return pl.concat(told.select(*TELLING, *keep) for told in (client, server))
 
 
@@ -62,12 +65,18 @@ def _entries(logs: pl.DataFrame, resources: pl.DataFrame) -> pl.DataFrame:
     gateway = pl.col("gateway").fill_null(value=False) | pl.col("log_name").str.contains(
         GATEWAY_LOG
     ).fill_null(value=False)
+    # what a node's tunnel tells of a waypoint's connections is not what the waypoint tells
+    waypoint = (pl.col("waypoint") & (pl.col("protocol") != "tcp")).fill_null(value=False) | pl.col(
+        "upstream_cluster"
+    ).str.contains(WAYPOINT_CLUSTER).fill_null(value=False)
     said = pl.concat_str("log_name", "upstream_cluster", separator="|", ignore_nulls=True)
     outbound = said.str.contains(OUTBOUND_NAME)
     inbound = said.str.contains(INBOUND_NAME) | pl.col("tls_peer_identity").is_not_null()
     weight = (MILLION / pl.col("sample_rate")).round().cast(pl.Int64)
     entries = entries.with_columns(
-        pl.when(gateway)
+        pl.when(waypoint)
+        .then(pl.lit("waypoint"))
+        .when(gateway)
         .then(pl.lit("gateway"))
         .when(outbound)
         .then(pl.lit("outbound"))
@@ -119,7 +128,7 @@ def _client_side(entries: pl.DataFrame) -> pl.DataFrame:
     )
     calls = entries.filter(pl.col("direction").is_in(["outbound", "gateway"]) & went)
     answers = (
-        entries.filter(pl.col("direction") != "outbound")
+        entries.filter(~pl.col("direction").is_in(["outbound", "waypoint"]))
         .select("request_id", "identity", "service", address="downstream_local_address")
         .drop_nulls()
         .group_by("request_id", "address")
@@ -185,7 +194,7 @@ def _client_side(entries: pl.DataFrame) -> pl.DataFrame:
 
 def _server_side(entries: pl.DataFrame, client: pl.DataFrame) -> pl.DataFrame:
     """One telling per entry of an inbound proxy or a gateway; the last attempt is the request."""
-    served = entries.filter(pl.col("direction").is_in(["inbound", "gateway"]))
+    served = entries.filter(pl.col("direction").is_in(["inbound", "gateway", "waypoint"]))
     asked = client.filter(pl.col("answering").is_not_null()).select(
         "request_id", "client", "client_alias", "begin", "upstream_local_address",
         _caller().alias("caller"), service="answering",
@@ -246,6 +255,20 @@ def _server_side(entries: pl.DataFrame, client: pl.DataFrame) -> pl.DataFrame:
     )
 
 
+def _behind_waypoints(served: pl.DataFrame) -> pl.DataFrame:
+    """What waypoints tell: they answer for the service that their cluster names, and are no end."""
+    waypoint = pl.col("direction") == "waypoint"
+    service = pl.coalesce(names.node(pl.col("upstream_cluster")), "upstream_remote_address")
+    return served.with_columns(
+        pl.when(waypoint).then(None).otherwise("server").cast(pl.Int32).alias("server"),
+        pl.when(waypoint).then(service).otherwise("server_alias").alias("server_alias"),
+        pl.when(waypoint)
+        .then(peer.alias_kind(service))
+        .otherwise("server_kind")
+        .alias("server_kind"),
+    )
+
+
 def _caller() -> pl.Expr:
     """Who called, known by identity or else by address; null when by neither."""
     return pl.coalesce(pl.col("client").cast(pl.String), "client_alias")
@@ -263,7 +286,8 @@ def _measured(entries: pl.DataFrame, *, serves: bool) -> pl.DataFrame:
     protocol = (
         pl.when(pl.col("rpc_status_code").is_not_null()).then(pl.lit("grpc")).otherwise("protocol")
     )
-    route = pl.when(pl.col("route_name") != "default").then("route_name")
+    told = pl.when(pl.col("route_name") != "default").then("route_name")
+    route = pl.coalesce(told, "template")
     return entries.with_columns(
         pl.col("start_time").alias("begin"),
         protocol.alias("protocol"),

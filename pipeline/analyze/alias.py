@@ -14,6 +14,7 @@ from pipeline.analyze.names import Meaning
 from pipeline.analyze.peer import ADDRESS
 from pipeline.model.topology import CLIENTS, NOT_RECEIVED, NodeKind
 
+_REAL: Final = (NodeKind.SERVICE, NodeKind.GATEWAY, NodeKind.WAYPOINT)
 _HOST: Final = r"^([^/:|]+)"
 _ADDRESS: Final = r"^(.+):\d+$"
 """The host of an address with a port."""
@@ -129,13 +130,13 @@ def _told_twice(edge_minutes: pl.DataFrame) -> pl.DataFrame:
 
 
 def _known_nodes(edge_minutes: pl.DataFrame, aliases: pl.DataFrame) -> pl.DataFrame:
-    """Services and gateways by id, name and namespace."""
+    """Services, gateways and waypoints by id, name and namespace."""
     ends = [
         edge_minutes.select(node=end, kind=f"{end}_kind").unique() for end in ("client", "server")
     ]
     return (
         pl.concat([*ends, aliases.select("node", "kind").unique()])
-        .filter(pl.col("kind").is_in(["service", "gateway"]) & pl.col("node").is_not_null())
+        .filter(pl.col("kind").is_in(_REAL) & pl.col("node").is_not_null())
         .sort("node", "kind")
         .unique("node", keep="first", maintain_order=True)
         .with_columns(

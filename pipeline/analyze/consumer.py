@@ -32,28 +32,6 @@ def entering(tellings: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def largest(summed: pl.DataFrame) -> pl.DataFrame:
-    """The same with ``other`` for all but the largest consumers of each slice and minute.
-
-    Which stay depends on what was counted alone: on requests, and between equals on the name.
-
-    Args:
-        summed: columns ``slice``, ``minute``, ``consumer``, ``requests`` and others.
-    """
-    keys = ["slice", "minute"]
-    ranked = (
-        summed.group_by(*keys, "consumer")
-        .agg(pl.col("requests").sum())
-        .sort(*keys, "requests", "consumer", descending=[False, False, True, False])
-        .select(*keys, "consumer", rank=pl.int_range(pl.len()).over(keys))
-    )
-    placed = summed.join(ranked, on=[*keys, "consumer"], how="left")
-    kept = pl.col("rank") < KEPT_PER_MINUTE
-    return placed.with_columns(
-        pl.when(kept).then("consumer").otherwise(pl.lit(OTHER)).alias("consumer")
-    ).drop("rank")
-
-
 def told_apart(minutes: pl.DataFrame, consumers: pl.DataFrame) -> pl.DataFrame:
     """Rows of edges with the consumers as callers, taken out of what ``clients`` called.
 

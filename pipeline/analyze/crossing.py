@@ -5,9 +5,10 @@ access logs of its own, and does not know who called. Both carry the request's t
 request id. Then the gateway called the first hop, and the name it has for its upstream is a name
 of the service that answered. The rules:
 
-1. A *call* is what a gateway says it sent on when nothing paired it; an *entry* is what somebody
-   says they served when nothing tells who called: no parent, or one that was not received. What is
-   known to be served for that gateway, because it tells of the request in two ways, is one too.
+1. A *call* is what a gateway says it sent on when nothing paired it; what others say too, but then
+   only to the service that their name for it names. An *entry* is what somebody says they served
+   when nothing tells who called: no parent, or one that was not received. What is known to be
+   served for that gateway, because it tells of the request in two ways, is one too.
 2. They belong together by trace id or by request id, or by one and the other where a third row
    carries both. Nobody calls themselves.
 3. Of several calls an entry's is the one that began nearest to it: clocks of gateways and of the
@@ -16,7 +17,8 @@ of the service that answered. The rules:
 4. Of several entries a call's is the first, with what else its service tells of it: by other
    reporters, and by as many attempts as the call made. The last attempt is the request. Later
    entries of the trace are hops whose callers' tellings are missing; they stay unknown.
-5. The request began when the gateway's call did, so that both tellings count in one minute.
+5. Whoever is at one end of a request knows what others there know of its caller.
+6. The request began when the gateway's call did, so that both tellings count in one minute.
 
 Which ids gateways log and propagate: Kong ``trace_id.w3c``, ``traceparent``, B3; AWS X-Ray's root
 id without its dashes; Apigee the headers its template logs; Envoy ``x-request-id``, which spans of
@@ -28,6 +30,7 @@ from typing import Final
 
 import polars as pl
 
+from pipeline.analyze import names
 from pipeline.analyze.access_log import from_access_logs
 from pipeline.analyze.outcome import OK
 from pipeline.analyze.telling import TELLING, from_spans
@@ -70,7 +73,8 @@ def tellings(
             from_access_logs(access_logs, resources, keep=beside),
         ]
     )
-    return _at_ends(joined(told, identities), identities).select(*TELLING, *keep)
+    told = _beside(joined(told, identities), identities)
+    return _at_ends(told, identities).select(*TELLING, *keep)
 
 
 def joined(told: pl.DataFrame, identities: pl.DataFrame) -> pl.DataFrame:
@@ -90,10 +94,71 @@ def joined(told: pl.DataFrame, identities: pl.DataFrame) -> pl.DataFrame:
     if calls.is_empty() or entries.is_empty():
         return told.drop("row")
     traces = _traces(told)
-    pairs = _pairs(_traced(calls, traces), _traced(entries, traces))
+    calls, entries = _in_question(_traced(calls, traces), _traced(entries, traces))
+    if calls.is_empty():
+        return told.drop("row")
+    calls = calls.join(_places(told, calls["call"], "call"), on="call")
+    entries = entries.join(_places(told, entries["entry"], "entry"), on="entry")
+    pairs = _pairs(calls, entries)
     if pairs.is_empty():
         return told.drop("row")
     return _with_callers(_with_callees(told, pairs), pairs).drop("row")
+
+
+def _beside(told: pl.DataFrame, identities: pl.DataFrame) -> pl.DataFrame:
+    """Tellings of a caller that is unknown, with the caller that others at the same end know of.
+
+    A server's access log knows the caller's certificate, which its spans do not.
+    """
+    told = told.with_row_index("row")
+    serving = told.filter(pl.col("serves") & pl.col("server").is_not_null())
+    if serving.select(_TELLER).unique().height < 2:
+        return told.drop("row")
+    unknown = _entries(serving, identities).filter(pl.col("asked_by").is_null())
+    if unknown.is_empty():
+        return told.drop("row")
+    beside = serving.select(
+        *IDS,
+        *(pl.col(name).alias(f"other_{name}") for name in (*_CLIENT, *_TELLER, "begin")),
+        node=_node_of("server", identities),
+        known=pl.col("client").is_not_null()
+        | (pl.col("client_alias").is_not_null() & (pl.col("client_alias") != NOT_RECEIVED)),
+    )
+    traces = _traces(told)
+    unknown, beside = _traced(unknown, traces), _traced(beside, traces)
+    met = pl.concat(_told_beside(unknown, beside, way) for way in _WAYS)
+    who = [f"other_{name}" for name in _CLIENT]
+    # of every other teller the telling nearest to it is of the same call
+    nearest = met.sort("entry", "apart", ~pl.col("known"), "other_begin", *who).unique(
+        ["entry", *(f"other_{name}" for name in _TELLER)], keep="first", maintain_order=True
+    )
+    callers = nearest.filter("known").unique("entry", keep="first", maintain_order=True)
+    found = callers.select(pl.col("entry").alias("row"), pl.col("known").alias("found"), *who)
+    return _changed(told, found, **{name: pl.col(f"other_{name}") for name in _CLIENT}).drop("row")
+
+
+def _told_beside(unknown: pl.DataFrame, beside: pl.DataFrame, way: Sequence[str]) -> pl.DataFrame:
+    """What others at the same end tell under one id, for each whose caller is unknown."""
+    on = [*way, "node"]
+    mine = unknown.drop_nulls(list(way))
+    others = beside.join(mine, on=on, how="semi")
+    few = others.sort(pl.all()).with_columns(nth=pl.int_range(pl.len()).over(on))
+    return (
+        mine.join(few.filter(pl.col("nth") < CALLS_PER_ID), on=on)
+        .filter(
+            (pl.col("reporter") != pl.col("other_reporter"))
+            | (pl.col("signal") != pl.col("other_signal"))
+        )
+        .select("entry", "known", pl.col("^other_.*$"), apart=_apart())
+    )
+
+
+def _apart() -> pl.Expr:
+    return (pl.col("begin") - pl.col("other_begin")).abs()
+
+
+_TELLER: Final = ("reporter", "signal")
+_CLIENT: Final = ("client", "client_name", "client_kind", "client_alias")
 
 
 def _at_ends(told: pl.DataFrame, identities: pl.DataFrame) -> pl.DataFrame:
@@ -109,10 +174,9 @@ def _at_ends(told: pl.DataFrame, identities: pl.DataFrame) -> pl.DataFrame:
 
 
 def _calls(told: pl.DataFrame, identities: pl.DataFrame) -> pl.DataFrame:
-    """What gateways sent on and nobody answered for."""
+    """What was sent on and nobody answered for; ``expected`` unless a gateway sent it."""
     return told.filter(
         ~pl.col("serves")
-        & (pl.col("reporter") == Reporter.GATEWAY)
         & pl.col("server").is_null()
         & pl.col("server_name").is_null()
         & pl.col("client").is_not_null()
@@ -126,8 +190,22 @@ def _calls(told: pl.DataFrame, identities: pl.DataFrame) -> pl.DataFrame:
         .alias("tries"),
         pl.col("client").alias("caller"),
         pl.col("duration_ns").alias("call_duration_ns"),
-        call_place=_place(),
         node=_node_of("client", identities),
+        expected=pl.when(~_by_gateway()).then(_expected(_node_of("client", identities))),
+    )
+
+
+def _expected(caller: pl.Expr) -> pl.Expr:
+    """The node that a call's name for the other end says, as far as the name alone tells."""
+    name = pl.col("server_alias").fill_null("")
+    host = name.str.extract(r"^([a-z][a-z0-9-]*)(?::\d+)?$")
+    namespace = caller.str.extract(r"^([^/]+)/")
+    return pl.coalesce(
+        names.node(name),
+        pl.when(name.str.contains(r"^[a-z0-9.-]+/[a-z0-9.-]+$")).then(name),
+        pl.concat_str(namespace, host, separator="/"),
+        host,
+        pl.lit(""),
     )
 
 
@@ -152,7 +230,6 @@ def _entries(told: pl.DataFrame, identities: pl.DataFrame) -> pl.DataFrame:
         "signal",
         "duration_ns",
         "outcome",
-        entry_place=_place(),
         node=_node_of("server", identities),
         asked_by=_node_of("client", identities),
     )
@@ -182,9 +259,27 @@ def _traced(rows: pl.DataFrame, traces: pl.DataFrame) -> pl.DataFrame:
     ).drop("found")
 
 
-def _place() -> pl.Expr:
-    """The place of tellings among each other by all they tell, whatever order they came in."""
-    return pl.struct(*TELLING, *IDS).rank("ordinal")
+def _in_question(calls: pl.DataFrame, entries: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """The calls and entries that have an id in common, and a name where one is expected."""
+    named = pl.col("expected").is_not_null()
+    met_calls, met_entries = [], []
+    for way in _WAYS:
+        told = list(way)
+        mine, theirs = calls.drop_nulls(told), entries.drop_nulls(told)
+        for some, by, of in (
+            (mine.filter(~named), told, told),
+            (mine.filter(named), [*told, "expected"], [*told, "node"]),
+        ):
+            met_calls.append(some.join(theirs, left_on=by, right_on=of, how="semi"))
+            met_entries.append(theirs.join(some, left_on=of, right_on=by, how="semi"))
+    return pl.concat(met_calls).unique("call"), pl.concat(met_entries).unique("entry")
+
+
+def _places(told: pl.DataFrame, rows: pl.Series, name: str) -> pl.DataFrame:
+    """The place of rows among each other by all they tell, whatever order they came in."""
+    some = told[rows]
+    place = pl.struct(*TELLING, *IDS).rank("ordinal").alias(f"{name}_place")
+    return some.select(pl.col("row").alias(name), place)
 
 
 def _gateways(identities: pl.DataFrame) -> pl.Series:
@@ -236,15 +331,18 @@ def _met(calls: pl.DataFrame, entries: pl.DataFrame, way: Sequence[str]) -> pl.D
             "caller",
             "call_duration_ns",
             "call_place",
+            "expected",
             calling="node",
         )
     )
     return (
         entries.drop_nulls(list(way))
         .join(few, on=list(way))
+        .filter(pl.col("expected").is_null() | (pl.col("expected") == pl.col("node")))
         .filter(
-            pl.when(pl.col("asked_by").is_null())
-            .then((pl.col("node") != pl.col("calling")) & (_later() | ~_by_gateway()))
+            (pl.col("node") != pl.col("calling"))
+            & pl.when(pl.col("asked_by").is_null())
+            .then(_later() | ~_by_gateway())
             .otherwise(pl.col("asked_by") == pl.col("calling"))
         )
         .drop(IDS, strict=False)

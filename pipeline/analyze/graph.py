@@ -84,7 +84,7 @@ def build(
     known = alias.resolve(arrived, aliases)
     if group_by is GroupBy.CONSUMER:
         known = consumer.first_hops(known)
-    known = _without_connections(_grouped(known, group_by))
+    known = _without_connections(_grouped(_without_waypoints(known), group_by))
     edges = _edges(_tellings(known), known, seconds=max((end - start).total_seconds(), 1.0))
     if focus is not None:
         edges = _focused(edges, focus, depth)
@@ -102,6 +102,12 @@ def _arrived(minutes: pl.DataFrame, now: datetime) -> pl.DataFrame:
     orphan = young & (pl.col("client_alias") == NOT_RECEIVED).fill_null(value=False)
     called = minutes.filter(pl.col("client_kind").is_in(["service", "gateway"]))["server"].unique()
     return minutes.filter(~(orphan & pl.col("server").is_in(called.implode())))
+
+
+def _without_waypoints(minutes: pl.DataFrame) -> pl.DataFrame:
+    """Without the connections to and from waypoints, which are pieces of calls told elsewhere."""
+    waypoint = [pl.col(f"{end}_kind") == NodeKind.WAYPOINT for end in _EDGE]
+    return minutes.filter(~pl.any_horizontal(waypoint).fill_null(value=False))
 
 
 def _grouped(minutes: pl.DataFrame, group_by: GroupBy) -> pl.DataFrame:
@@ -135,19 +141,26 @@ def _side() -> pl.Expr:
 
 
 def _without_connections(minutes: pl.DataFrame) -> pl.DataFrame:
-    """Take the counts of connections, as metrics tell them, from edges with requests.
+    """Take the counts of connections from edges with requests.
 
     A ztunnel, or Linkerd's counters of TCP, tells of the connections that carry the requests which
     others count: these are not more traffic. What they know of TLS stays.
     """
-    connections = (pl.col("signal") == "metrics") & (pl.col("protocol") == "tcp")
+    connections = pl.col("protocol") == "tcp"
     if minutes.filter(connections).is_empty():
         return minutes
     counted = (pl.col("protocol") != "tcp").any().over(_EDGE)
     taken = (connections & counted).fill_null(value=False)
     counts = [name for name in _SUMS if not name.startswith("tls")]
     return minutes.with_columns(
-        pl.when(taken).then(0).otherwise(pl.col(name)).cast(pl.Int64).alias(name) for name in counts
+        *(
+            pl.when(taken).then(0).otherwise(pl.col(name)).cast(pl.Int64).alias(name)
+            for name in counts
+        ),
+        *(
+            pl.when(taken).then(pl.col(name).list.head(0)).otherwise(name).alias(name)
+            for name in ("buckets", "counts")
+        ),
     )
 
 

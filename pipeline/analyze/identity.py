@@ -27,6 +27,12 @@ GATEWAY_NODE: Final = r'"[^"]*id":"router~|"[^"]*(?i:role|node_type)":"(?i:gatew
 """What an Envoy node says of itself: Istio's router type, or a role in its metadata."""
 
 
+WAYPOINT_NODE: Final = r'"[^"]*id":"waypoint~'
+"""What a waypoint of Istio's ambient mode says of itself."""
+
+WAYPOINT_NAME: Final = r"^(?:[a-z0-9-]+-)?waypoint(?:\.[a-z0-9-]+)?$"
+"""What waypoints are called, alone or with their namespace as Istio writes it into spans."""
+
 LINKERD_PROXY: Final = "linkerd-proxy"
 """Name of every proxy of Linkerd, as a service and as a container."""
 
@@ -56,8 +62,8 @@ def identify(resources: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
     Returns:
         Two frames. Resources: ``resource_id``, ``identity`` (i32), ``service`` (i32, the same for
         all identities of one node), ``gateway`` (bool), ``proxy`` (bool: all it tells is a
-        proxy's), in no order. Identities: ``identity``,
-        ``node``, ``kind``, ``workload``, ``version``, ``system``.
+        proxy's), ``waypoint`` (bool: it stands between caller and callee), in no order.
+        Identities: ``identity``, ``node``, ``kind``, ``workload``, ``version``, ``system``.
     """
     told = (
         _named(resources)
@@ -66,40 +72,54 @@ def identify(resources: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
         .select(
             "resource_id",
             node_id(pl.col("service_namespace"), pl.col("service_name")).alias("node"),
-            (
-                pl.col("service_name").str.contains(GATEWAY_NAME)
-                | pl.col("attributes").str.contains(GATEWAY_NODE)
-                | pl.col("system").is_in(GATEWAY_SYSTEMS)
-            )
-            .fill_null(value=False)
-            .alias("gateway"),
+            _kind().alias("kind"),
             "proxy",
             "workload",
             pl.col("service_version").alias("version"),
             "system",
         )
     )
+    keys = ["node", "kind", "workload", "version", "system"]
     identities = (
-        told.select("node", "gateway", "workload", "version", "system")
+        told.select(keys)
         .unique()
-        .sort("node", "workload", "version", "system", "gateway")
+        .sort("node", "workload", "version", "system", "kind")
         .with_row_index("identity")
         .with_columns(
             pl.col("identity").cast(pl.Int32),
             pl.col("node").rank("dense").cast(pl.Int32).alias("service"),
-            pl.when("gateway")
-            .then(pl.lit(NodeKind.GATEWAY.value))
-            .otherwise(pl.lit(NodeKind.SERVICE.value))
-            .alias("kind"),
         )
     )
-    joined = told.join(
-        identities,
-        on=["node", "gateway", "workload", "version", "system"],
-        how="inner",
-        nulls_equal=True,
-    ).select("resource_id", "identity", "service", "gateway", "proxy")
-    return joined, identities.select("identity", "node", "kind", "workload", "version", "system")
+    joined = told.join(identities, on=keys, how="inner", nulls_equal=True).select(
+        "resource_id",
+        "identity",
+        "service",
+        "proxy",
+        gateway=pl.col("kind") == NodeKind.GATEWAY,
+        waypoint=pl.col("kind") == NodeKind.WAYPOINT,
+    )
+    return joined, identities.select("identity", *keys)
+
+
+def _kind() -> pl.Expr:
+    """What a resource is: a waypoint, a gateway, or a service."""
+    name = pl.col("service_name")
+    waypoint = pl.col("attributes").str.contains(WAYPOINT_NODE) | (
+        name.str.contains(WAYPOINT_NAME)
+        & ((pl.col("system") == "istio") | name.str.contains(".", literal=True))
+    )
+    gateway = (
+        name.str.contains(GATEWAY_NAME)
+        | pl.col("attributes").str.contains(GATEWAY_NODE)
+        | pl.col("system").is_in(GATEWAY_SYSTEMS)
+    )
+    return (
+        pl.when(waypoint.fill_null(value=False))
+        .then(pl.lit(NodeKind.WAYPOINT.value))
+        .when(gateway.fill_null(value=False))
+        .then(pl.lit(NodeKind.GATEWAY.value))
+        .otherwise(pl.lit(NodeKind.SERVICE.value))
+    )
 
 
 def _named(resources: pl.DataFrame) -> pl.DataFrame:

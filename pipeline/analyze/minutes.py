@@ -1,14 +1,18 @@
 """Tellings to minutes: the derived tables of one unit of slices."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Final
 
 import polars as pl
 import pyarrow as pa
 
-from pipeline.analyze import access_log, consumer, crossing, outcome
+from pipeline.analyze import access_log, consumer, crossing, outcome, route
 from pipeline.analyze.histogram import bucket_index
 from pipeline.analyze.identity import identify
+from pipeline.analyze.largest import largest
+from pipeline.analyze.openapi import Paths
+from pipeline.model import consumers
 from pipeline.model.tables import (
     ALIASES,
     CALL_KEY,
@@ -26,6 +30,7 @@ NAMES_PER_UNIT: Final = 10_000
 overflow."""
 
 _ENDS: Final = ("client", "server")
+_MINUTE: Final = ("slice", "minute")
 _NODE_KEY: Final = tuple(
     column.name
     for column in NODE_MINUTES
@@ -39,6 +44,7 @@ def derive(
     resources: pl.DataFrame,
     *,
     units: Sequence[tuple[int, int]],
+    documents: Mapping[str, Paths] = MappingProxyType({}),
 ) -> dict[str, pa.Table]:
     """Recompute the derived rows of units of slices from raw rows.
 
@@ -49,6 +55,7 @@ def derive(
             entries with a trace id are at home where its spans are.
         resources: rows of ``resources`` that these refer to.
         units: lowest and highest slice of each unit, ascending, not overlapping.
+        documents: OpenAPI documents by node id, or by the name of a service.
 
     Returns:
         Rows of ``edge_minutes``, ``node_minutes``, ``consumer_minutes`` and ``aliases``; ``slice``
@@ -56,7 +63,10 @@ def derive(
         they stand in.
     """
     known, identities = identify(resources)
-    spans, access_logs = _in_units(spans, units), _in_units(access_logs, units)
+    spans, access_logs = (
+        route.templated(_in_units(rows, units), resources, documents)
+        for rows in (spans, access_logs)
+    )
     told = crossing.tellings(spans, access_logs, (known, identities))
     tellings = _bounded(told, ["client_name", "client_alias", "server_alias", "route"])
     own = access_log.aliases(access_logs, known)
@@ -101,8 +111,12 @@ def edge_minutes(tellings: pl.DataFrame, identities: pl.DataFrame) -> pl.DataFra
 
 def node_minutes(tellings: pl.DataFrame, identities: pl.DataFrame) -> pl.DataFrame:
     """Rows of ``node_minutes``: what tellers say of the requests they served."""
-    summed = _sum(tellings.filter("serves"), ["teller", "route", "reporter", "signal"])
-    named = summed.join(identities, left_on="teller", right_on="identity", how="left").with_columns(
+    own = pl.col("serves") & (pl.col("server") == pl.col("teller"))
+    summed = _sum(tellings.filter(own), ["teller", "route", "reporter", "signal"])
+    bounded = _fewer_routes(summed, "teller")
+    named = bounded.join(
+        identities, left_on="teller", right_on="identity", how="left"
+    ).with_columns(
         # at its own node a gateway is one reporter, whether another gateway called it or not
         reporter=pl.when(
             (pl.col("kind") == NodeKind.GATEWAY) & (pl.col("reporter") == Reporter.SERVER_PROXY)
@@ -111,6 +125,13 @@ def node_minutes(tellings: pl.DataFrame, identities: pl.DataFrame) -> pl.DataFra
         .otherwise("reporter")
     )
     return _fold(named, ["slice", *_NODE_KEY, "reporter", "signal", "system"])
+
+
+def _fewer_routes(summed: pl.DataFrame, node: str) -> pl.DataFrame:
+    """The rows with one route for all but the largest of each node and minute."""
+    return largest(
+        summed, "route", by=[*_MINUTE, node], most=route.KEPT_PER_MINUTE, rest=route.OTHER
+    )
 
 
 def consumer_minutes(tellings: pl.DataFrame, identities: pl.DataFrame) -> pl.DataFrame:
@@ -125,8 +146,11 @@ def consumer_minutes(tellings: pl.DataFrame, identities: pl.DataFrame) -> pl.Dat
             "reporter", "signal", "teller",
         ],
     )  # fmt: skip
-    largest = consumer.largest(summed)
-    named = _named(largest, "server", identities).join(_systems(identities), "teller", how="left")
+    told = largest(
+        summed, "consumer", by=_MINUTE, most=consumer.KEPT_PER_MINUTE, rest=consumers.OTHER
+    )
+    bounded = _fewer_routes(told, "server")
+    named = _named(bounded, "server", identities).join(_systems(identities), "teller", how="left")
     keys = [column.name for column in CONSUMER_MINUTES if column.kind in ("text", "time")]
     return _fold(named, ["slice", *keys])
 

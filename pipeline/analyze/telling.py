@@ -10,7 +10,7 @@ from typing import Final
 
 import polars as pl
 
-from pipeline.analyze import kinds, outcome as outcomes, pair, peer
+from pipeline.analyze import kinds, outcome as outcomes, pair, peer, waypoint
 from pipeline.model.topology import CLIENTS, NOT_RECEIVED, NodeKind, Reporter
 
 MILLION: Final = 1_000_000
@@ -78,7 +78,8 @@ def from_spans(
     """The tellings of spans of whole traces.
 
     Args:
-        spans: answer to the question ``pair_spans``, and ``home``, the same for a whole trace.
+        spans: answer to the question ``pair_spans``, and ``home``, the same for a whole trace; with
+            ``template``, the route where none is told, where routes matter.
         resources: first frame of ``identity.identify``.
         keep: columns of ``spans`` to answer beside, for those who ask which span told it.
 
@@ -87,16 +88,30 @@ def from_spans(
     """
     if spans.is_empty():
         return pl.DataFrame(schema=TELLING).hstack(spans.select(*keep))
-    known = spans.join(resources, on="resource_id", how="left", maintain_order="left").with_columns(
-        is_proxy=pl.col("is_proxy") | pl.col("proxy")
+    known = (
+        with_template(spans)
+        .join(resources, on="resource_id", how="left", maintain_order="left")
+        .with_columns(is_proxy=pl.col("is_proxy") | pl.col("proxy"))
     )
+    known, between = waypoint.apart(known)
     told = pair.pair(_numbers(known))
     ends = known.select("identity", "service")
     mine = known[told["row"]]
     far = told["other"]
     other = ends["identity"].gather(far.clip(0)).set(far < 0, None)
     assembled = _assemble(mine.hstack(told.drop("row")).with_columns(other.alias("far")))
-    return assembled.select(*TELLING).hstack(mine.select(*keep))
+    answer = assembled.select(*TELLING).hstack(mine.select(*keep))
+    if between.is_empty():
+        return answer
+    told = waypoint.of_service(_assemble(between), between["upstream_cluster"])
+    return pl.concat([answer, told.select(*TELLING).hstack(between.select(*keep))])
+
+
+def with_template(rows: pl.DataFrame) -> pl.DataFrame:
+    """The rows with a column ``template``, null where nobody made one of their paths."""
+    if "template" in rows.columns:
+        return rows
+    return rows.with_columns(pl.lit(None, pl.String).alias("template"))
 
 
 def _numbers(known: pl.DataFrame) -> pl.DataFrame:
@@ -207,11 +222,12 @@ def _protocol() -> pl.Expr:
 
 
 def _route() -> pl.Expr:
-    by_http = pl.concat_str("http_request_method", "http_route", separator=" ", ignore_nulls=True)
+    path = pl.coalesce("http_route", "template")
+    by_http = pl.concat_str("http_request_method", path, separator=" ", ignore_nulls=True)
     return (
         pl.when(pl.col("rpc_method").is_not_null())
         .then("rpc_method")
-        .when(pl.col("http_route").is_not_null())
+        .when(path.is_not_null())
         .then(by_http)
     )
 

@@ -11,6 +11,7 @@ from typing import Final, Protocol, cast
 from pipeline.model.decoded import Decoded
 from pipeline.model.topics import (
     ENVOY_ALS_FORMAT,
+    ENVOY_METRICS_FORMAT,
     EXPOSITION_FORMATS,
     LINE_FORMATS,
     OTLP_LOGS_FORMAT,
@@ -35,6 +36,7 @@ MODULES: Final[Mapping[str, str]] = {
     OTLP_METRICS_FORMAT: "pipeline.decode.otlp_metrics",
     OTLP_LOGS_FORMAT: "pipeline.decode.otlp_logs",
     ENVOY_ALS_FORMAT: "pipeline.decode.envoy_als",
+    ENVOY_METRICS_FORMAT: "pipeline.decode.envoy_metrics",
     "jaeger_json": "pipeline.decode.jaeger_json",
     ZIPKIN_JSON_FORMAT: "pipeline.decode.zipkin_json",
     ZIPKIN_PROTO_FORMAT: "pipeline.decode.zipkin_proto",

@@ -23,6 +23,7 @@ from pipeline.decode.intern import field_1
 from pipeline.decode.persons import Persons
 from pipeline.model.topics import (
     ENVOY_ALS_FORMAT,
+    ENVOY_METRICS_FORMAT,
     OTLP_LOGS_FORMAT,
     OTLP_METRICS_FORMAT,
     OTLP_TRACES_FORMAT,
@@ -79,6 +80,13 @@ def _access_logs() -> bytes:
     return b"\x12" + field_1(entries)[1:]
 
 
+def _envoy_metrics() -> bytes:
+    labels = field_1(field_1(b"a") + b"\x12\x01b")
+    histogram = b"\x3a\x06\x08\x01\x1a\x02\x08\x01"  # one bucket, with one measurement
+    family = field_1(b"a") + b"\x18\x04\x22" + field_1(labels + histogram)[1:]
+    return b"\x12" + field_1(family)[1:]
+
+
 def _remote_write() -> bytes:
     label = field_1(b"__name__") + b"\x12\x01a"
     sample = b"\x12\x02\x10\x01"
@@ -111,6 +119,7 @@ SAMPLES: Final[Mapping[str, Callable[[], bytes]]] = {
     OTLP_METRICS_FORMAT: _metrics,
     OTLP_LOGS_FORMAT: _logs,
     ENVOY_ALS_FORMAT: _access_logs,
+    ENVOY_METRICS_FORMAT: _envoy_metrics,
     **{name: partial(bytes, line) for name, line in _LINES.items()},
     PROMETHEUS_TEXT_FORMAT: partial(bytes, _EXPOSITION),
     REMOTE_WRITE_FORMAT: _remote_write,

@@ -96,8 +96,10 @@ def admit_foreign(format_name: str, body: bytes, masked: MaskedKeys) -> bytes:
     return masked.mask_json(body)
 
 
-def envoy_identifier(body: bytes) -> bytes:
-    """What identifies the sender of a ``StreamAccessLogsMessage``, as bytes for later messages.
+def envoy_identifier(body: bytes, format_name: str = ENVOY_ALS_FORMAT) -> bytes:
+    """What identifies the Envoy that began a stream with this message, as bytes for later ones.
+
+    Access logs (``StreamAccessLogsMessage``) and metrics (``StreamMetricsMessage``) have it alike.
 
     Envoy tells it only in the first message of a stream. Serialised messages that are put together
     are merged by whoever reads them. Empty when the message has none.
@@ -111,7 +113,7 @@ def envoy_identifier(body: bytes) -> bytes:
         DecodeError: the message is malformed.
     """
     walked = _ENVELOPE.walk([body])
-    _must_be_whole(walked, ENVOY_ALS_FORMAT)
+    _must_be_whole(walked, format_name)
     node = _told(walked, _NODE_FIELDS)
     told = (field_1(node) if node else b"") + _told(walked, _IDENTIFIER_FIELDS)
     return field_1(told) if told else b""
@@ -135,10 +137,10 @@ _NODE_FIELDS: Final = {
 """What goes along; the decoder reads all of it but the version. All are strings or messages."""
 
 _ENVELOPE: Final = Format(
-    ENVOY_ALS_FORMAT,
-    "StreamAccessLogsMessage",
+    "envoy_stream",
+    "Message",
     {
-        "StreamAccessLogsMessage": {1: Enter("Identifier")},
+        "Message": {1: Enter("Identifier")},
         "Identifier": {
             1: Enter("Node"),
             **{number: Each("bytes", name) for number, name in _IDENTIFIER_FIELDS.items()},

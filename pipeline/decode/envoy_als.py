@@ -17,8 +17,8 @@ from pipeline.decode.als_addresses import address
 from pipeline.decode.als_attributes import attributes_of
 from pipeline.decode.als_entries import Entries, entries_of, nanoseconds, words
 from pipeline.decode.als_messages import ADDRESSES, ENVOY_ALS, TEXTS_BY_TEXT, TIMES
-from pipeline.decode.als_resources import resources_of
 from pipeline.decode.columns import numbers, times
+from pipeline.decode.envoy_resources import resources_of
 from pipeline.decode.envoy_words import (
     HTTP_VERSIONS,
     REQUEST_METHODS,
@@ -30,7 +30,7 @@ from pipeline.decode.gate import Gate
 from pipeline.decode.kernel import Ints
 from pipeline.decode.masking import MaskedKeys
 from pipeline.decode.parts import Part, first_told
-from pipeline.decode.refusals import LONGEST_NAME, Bad, too_long, with_records
+from pipeline.decode.refusals import LONGEST_NAME, Bad, too_long, with_bad
 from pipeline.decode.text import LENGTH_MASK
 from pipeline.decode.wire import Rows, Walked
 from pipeline.model.decoded import Decoded, Refusal
@@ -64,7 +64,7 @@ def decode(messages: Sequence[bytes]) -> Decoded:
     if not len(entries):
         return Decoded(refused=walked.refused)
     kept = _representable(entries.common) & ~too_long(_log_names(walked))
-    ids, resources = resources_of(entries, kept)
+    ids, resources = resources_of(walked, entries.common.parents, kept)
     columns = _common(entries) | _addresses(entries) | _tls(entries) | _http(entries)
     columns |= {
         "resource_id": ids,
@@ -84,7 +84,7 @@ def refused(walked: Walked) -> tuple[Refusal, ...]:
     rows = walked.rows("entries")
     long = too_long(_log_names(walked))
     places = rows.column("http") | rows.column("tcp")
-    return with_records(
+    return with_bad(
         walked,
         *(
             Bad(rows.parents[bad], places[bad], reason)

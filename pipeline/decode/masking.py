@@ -120,6 +120,35 @@ class MaskedKeys:
                 masked += self._mask(walked, rows, headers[table])
         return masked > 0
 
+    def mask_texts(self, walked: Walked, tables: Iterable[str], format_name: str) -> bool:
+        """Overwrite what ``mask_text`` does within strings of these tables of attributes.
+
+        Args:
+            walked: the walk.
+            tables: tables of attributes whose strings may be lines of other programs.
+            format_name: as what lines they are read.
+
+        Returns:
+            Whether anything was overwritten.
+        """
+        slices = [
+            one
+            for table in tables
+            for rows in (walked.rows(table),)
+            for one in rows.column("value")[rows.column("type") == STRING].tolist()
+        ]
+        places = [(one >> OFFSET_BITS, one & LENGTH_MASK) for one in slices]
+        data = walked.buffer.data
+        text = b"\n".join(data[begin : begin + size].tobytes() for begin, size in places)
+        hidden = self.mask_text(text, format_name)
+        if hidden == text:
+            return False
+        at = 0
+        for begin, size in places:
+            data[begin : begin + size] = np.frombuffer(hidden, np.uint8, size, at)
+            at += size + 1
+        return True
+
     def _mask(self, walked: Walked, rows: Rows, prefix: str) -> int:
         if prefix not in self._compiled:
             bare = {name.removeprefix(prefix) for name in self._names if name.startswith(prefix)}

@@ -28,7 +28,7 @@ WIDEST: Final = 1 << 14
 """Buckets of one side from the first to the last, at most."""
 FARTHEST: Final = 1 << 30
 """The index of a first bucket, at most."""
-FREE_BUCKETS: Final = 1 << 16
+FREE_BUCKETS: Final = 1 << 14
 BUCKETS_PER_BYTE: Final = 4
 """How many buckets all histograms of a message may have: so many, and as its bytes buy."""
 

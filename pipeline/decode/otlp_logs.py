@@ -1,4 +1,7 @@
-"""OTLP logs: ``ExportLogsServiceRequest`` to rows of ``logs``.
+"""OTLP logs: ``ExportLogsServiceRequest`` to rows of ``logs``, and of ``access_logs``.
+
+Every record is a row of ``logs``; one that is an access log of a proxy is a row of ``access_logs``,
+too.
 
 Ids that the specification calls invalid - all zeros, or of a wrong length - are as if not told; the
 record is kept.
@@ -18,11 +21,13 @@ from pipeline.decode.declaration import Messages, Row, Store
 from pipeline.decode.gate import Gate
 from pipeline.decode.intern import RESOURCE_ROWS, SCOPE_ROWS, bytes_of
 from pipeline.decode.json_text import objects
+from pipeline.decode.masking import MaskedKeys
+from pipeline.decode.otlp_access_logs import access_logs, may_have
 from pipeline.decode.otlp_common import COMMON, STRING
-from pipeline.decode.refusals import Bad, with_records
+from pipeline.decode.refusals import with_records
 from pipeline.decode.wire import Format, Rows, Walked
 from pipeline.model.decoded import Decoded, Refusal
-from pipeline.model.tables import LOGS, RESOURCES, SCOPES
+from pipeline.model.tables import ACCESS_LOGS, LOGS, RESOURCES, SCOPES
 
 MOST_SEVERE: Final = 24
 LATE: Final = "a time after the year 2262"
@@ -74,15 +79,17 @@ def decode(messages: Sequence[bytes]) -> Decoded:
         "body": _bodies(walked, len(records)),
         "attributes": objects(walked.buffer, walked.rows("attributes"), len(records)),
     }
-    table = pa.table([columns[name] for name in LOGS.names], LOGS.arrow)
-    return Decoded(
-        {
-            LOGS.name: table.filter(pa.array(~late)),
-            RESOURCES.name: resources.batch(resource_logs[~late]),
-            SCOPES.name: scopes.batch(scope_logs[~late]),
-        },
-        refused(walked),
-    )
+    table = pa.table([columns[name] for name in LOGS.names], LOGS.arrow).filter(pa.array(~late))
+    batches = {
+        LOGS.name: table,
+        RESOURCES.name: resources.batch(resource_logs[~late]),
+        SCOPES.name: scopes.batch(scope_logs[~late]),
+    }
+    found = access_logs(table, resources.rows) if any(map(may_have, messages)) else {}
+    if found:
+        batches[ACCESS_LOGS.name] = found[ACCESS_LOGS.name]
+        batches[RESOURCES.name] = pa.concat_tables([batches[RESOURCES.name], found[RESOURCES.name]])
+    return Decoded(batches, refused(walked))
 
 
 def refused(walked: Walked) -> tuple[Refusal, ...]:
@@ -91,7 +98,7 @@ def refused(walked: Walked) -> tuple[Refusal, ...]:
     late = _late(records)
     resource_logs = walked.rows("scope_logs").parents[records.parents[late]]
     messages = walked.rows("resource_logs").parents[resource_logs]
-    return with_records(walked, Bad(messages, records.column("raw")[late], LATE))
+    return with_records(walked, messages, records.column("raw")[late], LATE)
 
 
 def _late(records: Rows) -> NDArray[np.bool_]:
@@ -168,5 +175,13 @@ def _whole_bodies(walked: Walked, records: int) -> pa.Array:
     return pc.coalesce(texts(walked.buffer, slices, empty_is_null=False), inner)
 
 
-GATE: Final = Gate(OTLP_LOGS, ("records",), refused)
+def _mask(walked: Walked, masked: MaskedKeys) -> bool:
+    """Attributes by their keys; where there may be access logs, what their texts hold, too."""
+    hidden = masked.mask(walked, {})
+    if may_have(walked.buffer.data[: walked.buffer.size].tobytes()):
+        hidden |= masked.mask_texts(walked, ("bodies", "attributes"), "envoy_text")
+    return hidden
+
+
+GATE: Final = Gate(OTLP_LOGS, ("records",), refused, mask=_mask)
 """What the door knows of logs."""

@@ -21,7 +21,7 @@ from pipeline.decode.json_text import double_texts, objects
 from pipeline.decode.kernel import Ints
 from pipeline.decode.lists import lists, varint_lists
 from pipeline.decode.otlp_common import COMMON
-from pipeline.decode.refusals import LONGEST_NAME, Bad, too_long, with_records
+from pipeline.decode.refusals import LONGEST_NAME, Bad, too_long, with_bad
 from pipeline.decode.wire import Format, Rows, Walked
 from pipeline.model.decoded import Decoded, Refusal
 from pipeline.model.tables import METRIC_POINTS, RESOURCES, SCOPES
@@ -188,7 +188,7 @@ def refused(walked: Walked) -> tuple[Refusal, ...]:
     long = _long(metrics)[points.parents]
     resource_metrics = walked.rows("scope_metrics").parents[metrics.parents[points.parents]]
     messages = walked.rows("resource_metrics").parents[resource_metrics]
-    return with_records(
+    return with_bad(
         walked,
         *(
             Bad(messages[bad], _places(points)[bad], reason)

@@ -35,8 +35,18 @@ FAULTS: Final = (
     "a series without a name",
     "a series that refers to symbols that its message does not have",
     "a time that no column holds",
+    "more labels than its message can hold",
 )
-_NAMELESS, _BROKEN, _LATE = range(len(NATIVE_FAULTS), len(FAULTS))
+_NAMELESS, _BROKEN, _LATE, _TOO_MUCH = range(len(NATIVE_FAULTS), len(FAULTS))
+
+LABEL_BYTES: Final = 16
+FREE_BYTES: Final = 1 << 16
+BYTES_PER_BYTE: Final = 32
+"""Labels are told once for many samples, symbols once for many series, and written with every row.
+What all rows of a message may have of them: so many bytes, and so many for each of its own. A label
+counts as its texts and ``LABEL_BYTES``."""
+
+_LARGEST: Final = 1 << 36
 _LAST: Final = (1 << 62) // MILLISECOND
 _NAME, _JOB, _INSTANCE = _SPECIAL = ("__name__", "job", "instance")
 
@@ -177,6 +187,7 @@ def _faults(remote: Remote, names: Ints, natives: Natives) -> dict[str, Ints]:
     """Of each row of the tables of records the number of what is wrong with it."""
     of_series = np.where(names & LENGTH_MASK == 0, _NAMELESS, 0)
     of_series[remote.broken] = _BROKEN
+    of_series[(of_series == 0) & _over_budget(remote)] = _TOO_MUCH
     faults: dict[str, Ints] = {}
     for table in RECORDS:
         rows = remote.walked.rows(table)
@@ -187,6 +198,32 @@ def _faults(remote: Remote, names: Ints, natives: Natives) -> dict[str, Ints]:
             found = np.where(found == 0, natives.faults, found)
         faults[table] = found
     return faults
+
+
+def _over_budget(remote: Remote) -> Truths:
+    """Which series have more labels in all rows, with those before them, than their message may."""
+    walked = remote.walked
+    rows = walked.rows("series")
+    records = np.zeros(len(rows), np.int64)
+    for table in RECORDS:
+        records += np.bincount(walked.rows(table).parents, minlength=len(rows))
+    costs = records * _bytes_of(remote.labels, len(rows))
+    exemplars = walked.rows(EXEMPLARS)
+    more = _bytes_of(remote.exemplar_labels, len(exemplars))
+    costs += np.bincount(exemplars.parents, more, len(rows)).astype(np.int64)
+    # what a single message could cost at most fits, whatever it says
+    total = np.cumsum(np.minimum(costs, _LARGEST))
+    before = np.concatenate(([0], total))[np.searchsorted(rows.parents, rows.parents)]
+    sizes = (walked.bounds[:, 1] - walked.bounds[:, 0])[rows.parents]
+    over: Truths = total - before > FREE_BYTES + BYTES_PER_BYTE * sizes
+    return over
+
+
+def _bytes_of(labels: Rows, count: int) -> Ints:
+    """Of each owner the bytes of its labels."""
+    lengths = (labels.column("key") & LENGTH_MASK) + (labels.column("value") & LENGTH_MASK)
+    told = np.bincount(labels.parents, lengths + LABEL_BYTES, count)
+    return told.astype(np.int64)
 
 
 def repeated(labels: Rows, owners: Ints) -> Rows:

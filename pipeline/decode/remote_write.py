@@ -10,20 +10,16 @@ from typing import Final
 import numpy as np
 
 from pipeline.decode.columns import texts
-from pipeline.decode.declaration import HEADER
 from pipeline.decode.families import Declared
 from pipeline.decode.gate import Gate
 from pipeline.decode.label_masking import overwrite, secret_labels
+from pipeline.decode.label_rows import labels_of
 from pipeline.decode.masking import MaskedKeys
-from pipeline.decode.otlp_common import STRING
 from pipeline.decode.remote_messages import REMOTE_WRITE, TYPES
 from pipeline.decode.remote_rows import decoded_of
 from pipeline.decode.remote_series import RECORDS, Remote, Series, series_of
-from pipeline.decode.text import LENGTH_MASK
-from pipeline.decode.wire import Rows, Walked
+from pipeline.decode.wire import Walked
 from pipeline.model.decoded import Decoded, Refusal
-
-LABEL_CELLS: Final = {"key": HEADER, "value": HEADER + 1, "type": HEADER + 2}
 
 
 def decode(messages: Sequence[bytes]) -> Decoded:
@@ -51,22 +47,11 @@ def _remote(walked: Walked) -> Remote:
     series = walked.rows("series")
     return Remote(
         walked,
-        _labels(walked.rows("labels")),
-        _labels(walked.rows("exemplar_labels")),
+        labels_of(walked.rows("labels")),
+        labels_of(walked.rows("exemplar_labels")),
         np.zeros(len(series), np.bool_),
         _declared,
     )
-
-
-def _labels(rows: Rows) -> Rows:
-    """Labels as attributes: with a type, and without those that are empty."""
-    told = rows.column("value") & LENGTH_MASK != 0
-    cells = np.zeros((int(told.sum()), HEADER + len(LABEL_CELLS)), np.int64)
-    cells[:, 0] = rows.parents[told]
-    for name in ("key", "value"):
-        cells[:, LABEL_CELLS[name]] = rows.column(name)[told]
-    cells[:, LABEL_CELLS["type"]] = STRING
-    return Rows(cells, LABEL_CELLS)
 
 
 def _declared(series: Series) -> tuple[Declared, ...]:

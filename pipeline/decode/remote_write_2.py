@@ -11,24 +11,20 @@ import numpy as np
 import pyarrow as pa
 
 from pipeline.decode.columns import texts
-from pipeline.decode.declaration import HEADER
 from pipeline.decode.families import Declared, stem_of
 from pipeline.decode.gate import Gate
 from pipeline.decode.hashing import distinct
 from pipeline.decode.kernel import Ints
 from pipeline.decode.label_masking import overwrite, secret_labels
+from pipeline.decode.label_rows import label_rows
 from pipeline.decode.lists import varint_lists
 from pipeline.decode.masking import MaskedKeys
-from pipeline.decode.otlp_common import STRING
 from pipeline.decode.remote_messages import REMOTE_WRITE_2, TYPES
 from pipeline.decode.remote_rows import decoded_of
 from pipeline.decode.remote_series import EXEMPLARS, RECORDS, Remote, Series, series_of
 from pipeline.decode.samples import Truths
-from pipeline.decode.text import LENGTH_MASK
 from pipeline.decode.wire import Rows, Walked
 from pipeline.model.decoded import Decoded, Refusal
-
-LABEL_CELLS: Final = {"key": HEADER, "value": HEADER + 1, "type": HEADER + 2}
 
 
 def decode(messages: Sequence[bytes]) -> Decoded:
@@ -81,12 +77,7 @@ def _labels(walked: Walked, table: str, messages: Ints) -> tuple[Rows, Truths]:
     broken[owners[~known]] = True
     whole = ~broken[owners]
     pairs, owners = slices[whole].reshape(-1, 2), owners[whole][::2]
-    good = pairs[:, 1] & LENGTH_MASK != 0
-    cells = np.zeros((int(good.sum()), HEADER + len(LABEL_CELLS)), np.int64)
-    cells[:, 0] = owners[good]
-    cells[:, HEADER : HEADER + 2] = pairs[good]
-    cells[:, LABEL_CELLS["type"]] = STRING
-    return Rows(cells, LABEL_CELLS), broken
+    return label_rows(owners, pairs[:, 0], pairs[:, 1]), broken
 
 
 def _symbols(walked: Walked, references: Ints, messages: Ints) -> tuple[Ints, Truths]:

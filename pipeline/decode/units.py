@@ -26,6 +26,10 @@ _UCUM: Final = {
 }
 
 
+LONGEST: Final = 63
+"""Characters of a unit at most: it is told once and repeated in every row."""
+
+
 def ucum(unit: str) -> str | None:
     """The unit in UCUM; one that is not known as it is, and None when none was told."""
-    return _UCUM.get(unit, unit) or None
+    return (_UCUM.get(unit, unit) or None) if len(unit) <= LONGEST else None

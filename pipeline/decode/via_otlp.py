@@ -117,8 +117,10 @@ def documents(text: bytes, gathering: Gathering) -> Iterable[object]:
     """The JSON values of a message: one value, or one on each line.
 
     Lines that are not JSON are refused in ``gathering``; a message without any JSON line is one
-    refusal.
+    refusal, but for one that says nothing at all.
     """
+    if not text.strip():
+        return []
     try:
         return [orjson.loads(text)]
     except orjson.JSONDecodeError as error:

@@ -5,11 +5,13 @@ import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Final
 
 import polars as pl
 
 from pipeline.analyze.minutes import derive
+from pipeline.analyze.openapi import Paths
 from pipeline.errors import StoreBusy
 from pipeline.jobs.metric_minutes import MetricMinutesJob
 from pipeline.jobs.places import Places
@@ -50,13 +52,19 @@ class _Cost:
 
 
 class MinutesJob:
-    """Keeps the derived tables equal to what the raw rows say, while it holds the store's lease."""
+    """Keeps the derived tables equal to what the raw rows say, while it holds the store's lease.
+
+    Args:
+        store: the store.
+        documents: OpenAPI documents by node id, or by the name of a service.
+    """
 
     name = "minutes"
     cadence = 0.2
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, documents: Mapping[str, Paths] = MappingProxyType({})) -> None:
         self._store = store
+        self._documents = documents
         self._term: int | None = None
         self._places: Places | None = None
         self._homes_moved = 0
@@ -169,7 +177,7 @@ class MinutesJob:
         assert self._places is not None  # noqa: S101 - made by _notice
         spans, logs = self._places.rows_of(units)
         resources = self._store.ask("resources")
-        derived = derive(spans, logs, resources, units=units)
+        derived = derive(spans, logs, resources, units=units, documents=self._documents)
         self._store.replace(units, derived, cause=max(cause for _, cause in group))
         ended = time.monotonic()
         for unit in units:

@@ -1,5 +1,6 @@
-"""Settings of the job that fills the store."""
+"""Settings of the jobs that fill the store and analyse what is in it."""
 
+from pathlib import Path
 from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -19,4 +20,16 @@ class IngestSettings(BaseModel):
     max_services: Annotated[int, Field(ge=1)] = Field(
         default=10_000,
         description="Distinct services; records of those past it are counted under one name.",
+    )
+
+
+class AnalysisSettings(BaseModel):
+    """What the analysis is told beside the telemetry."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    openapi_directory: Path | None = Field(
+        default=None,
+        description="Directory of OpenAPI documents, SERVICE.yaml or NAMESPACE/SERVICE.yaml (or "
+        ".json), by which paths become routes.",
     )

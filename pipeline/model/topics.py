@@ -52,6 +52,7 @@ Where a line could be of several, the first counts."""
 PROMETHEUS_TEXT_FORMAT: Final = "prometheus_text"
 OPENMETRICS_TEXT_FORMAT: Final = "openmetrics_text"
 
+ENVOY_METRICS_FORMAT: Final = "envoy_metrics"
 REMOTE_WRITE_FORMAT: Final = "remote_write"
 REMOTE_WRITE_2_FORMAT: Final = "remote_write_2"
 
@@ -70,6 +71,7 @@ FORMAT_SIGNAL: Final = {
     CLOUDWATCH_METRICS_FORMAT: "metric_points",
     **dict.fromkeys(EXPOSITION_FORMATS, "metric_points"),
     REMOTE_WRITE_FORMAT: "metric_points",
+    ENVOY_METRICS_FORMAT: "metric_points",
     REMOTE_WRITE_2_FORMAT: "metric_points",
 }
 """The table that a format mainly fills: what its records are called when they are counted."""

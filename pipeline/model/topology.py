@@ -11,6 +11,7 @@ class NodeKind(StrEnum):
 
     SERVICE = "service"
     GATEWAY = "gateway"
+    WAYPOINT = "waypoint"
     DATABASE = "database"
     MESSAGING = "messaging"
     EXTERNAL = "external"

@@ -144,3 +144,30 @@ def test_secrets_in_lines_are_nowhere_in_the_data_directory(tmp_path):
     kept = [path for path in (tmp_path / "data").rglob("*") if path.is_file()]
     assert any(b"25/Nov/2020" in path.read_bytes() for path in kept)  # the bus keeps it readable
     assert not [path for path in kept if SECRET.encode() in path.read_bytes()]
+
+
+def test_consumers_of_a_gateway_are_on_the_graph_and_no_person_is_in_the_data(tmp_path):
+    log = tmp_path / "kong.jsonl"
+    records = [
+        {
+            "started_at": START_US // 1000, "client_ip": "203.0.113.77",
+            "latencies": {"request": 7},
+            "request": {"id": f"{number:032x}", "method": "GET", "uri": f"/users/{number}"},
+            "response": {"status": 200}, "service": {"name": "orders"}, "tries": [{"port": 80}],
+            "consumer": {"username": who},
+        }
+        for number, who in enumerate(("zoe.quxford@example.com", "mobile", "mobile"))
+    ]  # fmt: skip
+    log.write_bytes(b"\n".join(map(orjson.dumps, records)))
+    ended = meshweir("import", log, "--data", tmp_path / "data", "--json")
+    assert ended.returncode == 0, ended.stderr
+    told = meshweir(
+        "graph", "--data", tmp_path / "data", "--format", "json", "--group-by", "consumer"
+    ).stdout
+    into = {edge["client"]: edge["requests"] for edge in orjson.loads(told)["edges"]}
+    (person,) = (client for client in into if client.startswith("consumer:user:person-"))
+    assert into == {person: 1, "consumer:user:mobile": 2, "kong": 3}
+    for file in (tmp_path / "data").rglob("*"):
+        content = file.read_bytes() if file.is_file() else b""
+        assert b"quxford" not in content, file
+        assert b"203.0.113.77" not in content, file

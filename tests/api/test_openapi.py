@@ -14,6 +14,7 @@ PATHS = (
     "/v1/graph",
     "/v1/services",
     "/v1/services/{service}",
+    "/v1/services/{service}/routes",
     "/v1/edges/{client}/{server}/evidence",
     "/v1/traces/{trace_id}",
     "/v1/recommendations",
@@ -21,6 +22,7 @@ PATHS = (
     "/v1/quarantine",
     "/v1/scrape/targets",
     "/v1/identities/conflicts",
+    "/v1/links",
 )
 
 

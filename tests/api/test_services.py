@@ -1,16 +1,18 @@
 """GET /v1/services and /v1/services/{id}."""
 
+from datetime import datetime
+
 import pyarrow as pa
 import pytest
 
-from api import schemas
+from api import service_schemas
 
 ARROW = {"accept": "application/vnd.apache.arrow.stream"}
 
 
 def test_the_list_holds_services_and_gateways_by_id(http):
     body = http.get("/v1/services").json()
-    schemas.Services.model_validate(body)
+    service_schemas.Services.model_validate(body)
     assert [node["id"] for node in body["items"]] == ["shop/cart", "shop/frontend", "shop/stock"]
     assert body["next"] is None
 
@@ -39,7 +41,7 @@ def test_a_cursor_of_another_list_is_refused(http):
 
 def test_a_service_is_a_series_of_minutes(http):
     body = http.get("/v1/services/shop%2Fcart").json()
-    schemas.Service.model_validate(body)
+    service_schemas.Service.model_validate(body)
     assert (body["id"], body["namespace"], body["name"]) == ("shop/cart", "shop", "cart")
     assert body["kind"] == "service"
     assert body["reporter"] == "server"
@@ -81,7 +83,10 @@ def test_an_id_whose_slash_is_not_encoded_is_not_found_with_the_reason(http):
     assert "%2F" in answer.json()["detail"]
 
 
-@pytest.mark.parametrize("path", ["/v1/services", "/v1/services/shop%2Fcart"])
+@pytest.mark.parametrize(
+    "path",
+    ["/v1/services", "/v1/services/shop%2Fcart", "/v1/services/shop%2Fcart/routes"],
+)
 def test_lists_are_arrow_streams_when_asked(http, path):
     answer = http.get(path, headers=ARROW)
     assert answer.headers["content-type"] == ARROW["accept"]
@@ -90,3 +95,19 @@ def test_lists_are_arrow_streams_when_asked(http, path):
     assert table.num_rows == len(body["items"])
     assert set(table.column_names) == set(body["items"][0])
     assert table.schema.metadata[b"next"] == b"null"
+
+
+def test_a_service_has_routes(http):
+    body = http.get("/v1/services/shop%2Fcart/routes").json()
+    service_schemas.ServiceRoutes.model_validate(body)
+    assert (body["id"], body["reporter"]) == ("shop/cart", "server")
+    (found,) = body["items"]
+    assert found["route"] == "GET /things/{id}"
+    assert found["requests"] == 120
+    assert found["errors"] == {"client_error": 0, "server_error": 9, "connection": 0}
+    start, end = (datetime.fromisoformat(body[name]) for name in ("start", "end"))
+    assert found["requests_per_second"] == pytest.approx(120 / (end - start).total_seconds())
+
+
+def test_routes_of_a_service_nobody_told_of_are_not_found(http):
+    assert http.get("/v1/services/shop%2Fghost/routes").status_code == 404

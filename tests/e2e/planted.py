@@ -6,6 +6,7 @@ through.
 """
 
 import re
+import struct
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -25,6 +26,7 @@ from pipeline.model.secret_keys import SECRET_KEYS, URL_HEADERS, URL_KEYS
 from pipeline.model.topics import LINE_FORMATS
 from tests.pipeline.decode.remote_messages import Told, request, request_2
 from tests.pipeline.decode.test_gateway_secrets import NAMED, leaves, planted
+from tests.pipeline.decode.wire_writer import tagged, varint
 from tests.zipkin_pb import list_of
 
 GOLDEN: Final = Path(__file__).parents[1] / "pipeline/decode/golden"
@@ -234,6 +236,19 @@ def remote_write(
     yield message([Told(labels, [(1.0, at)], [(exemplar, 1.0, at)])]).SerializeToString()
 
 
+def envoy_metrics(planter: Planter) -> Iterator[bytes]:
+    """Secrets in labels of Envoy's statistics; the message by its field numbers."""
+    labels = b"".join(
+        tagged(1, 2, tagged(1, 2, key.encode()) + tagged(2, 2, planter.secret(key).encode()))
+        for key in SECRET_KEYS
+        if key != "client_id"
+    )
+    counter = tagged(3, 2, tagged(1, 1, struct.pack("<d", 1.0)))
+    metric = labels + counter + tagged(6, 0, varint(TIME // 10**6))
+    family = tagged(1, 2, b"cluster.upstream_rq_total") + tagged(4, 2, metric)
+    yield tagged(1, 2, tagged(1, 2, tagged(1, 2, MARKER.encode()))) + tagged(2, 2, family)
+
+
 def lines(planter: Planter, name: str) -> Iterator[bytes]:
     """Secrets in the place of each field of golden lines, and under the names of secrets."""
     (path,) = GOLDEN.glob(f"{name}.in.*")
@@ -278,6 +293,7 @@ PLANTED: Final[Mapping[str, Callable[[Planter], Iterator[bytes]]]] = {
     "jaeger_json": jaeger_json,
     "zipkin_json": zipkin_json,
     "zipkin_proto": zipkin_proto,
+    "envoy_metrics": envoy_metrics,
     "remote_write": remote_write,
     "remote_write_2": partial(remote_write, message=request_2),
     "prometheus_text": exposition,

@@ -71,9 +71,14 @@ async def agreed(demo: Demo) -> None:
     """Wait for those who tell later than the reporter that counts; in vain where they disagree."""
     for _ in range(60):
         graph = await demo.meshweir.graph()
-        if all(edge["agreement"] in {None, 1.0} for edge in graph["edges"]):
+        if all(told == {edge["requests"]} for edge in graph["edges"] for told in [counted(edge)]):
             return
         await asyncio.sleep(0.5)
+
+
+def counted(edge: dict[str, Any]) -> set[int]:
+    """The different counts of requests that all reporters tell by all signals."""
+    return {signal["requests"] for one in edge["reporters"] for signal in one["signals"]}
 
 
 @pytest.fixture(scope="module", params=[None, ""], ids=["in one process", "with Kafka"])
@@ -165,6 +170,18 @@ def test_every_call_between_services_is_told_by_both_applications_and_both_proxi
             assert reporters >= {"gateway", "server_proxy"}, ends
         else:
             assert reporters == {"client", "client_proxy", "server_proxy", "server"}, ends
+
+
+def test_spans_access_logs_and_scraped_metrics_tell_the_same(finished):
+    """The caller's proxy tells by all three, the callee's metrics do not say who called."""
+    for ends, edge in edges(finished.by_service).items():
+        by_reporter = {
+            one["reporter"]: {signal["signal"] for signal in one["signals"]}
+            for one in edge["reporters"]
+        }
+        outgoing = "client_proxy" if "client_proxy" in by_reporter else "gateway"
+        assert by_reporter[outgoing] == {"spans", "access_logs", "metrics"}, ends
+        assert counted(edge) == {edge["requests"]}, ends
 
 
 def test_nodes_are_a_gateway_services_and_clients(finished):

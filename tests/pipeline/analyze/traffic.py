@@ -8,7 +8,7 @@ from pipeline.model.tables import ACCESS_LOGS, RESOURCES, SPANS
 
 SERVER, CLIENT, PRODUCER, CONSUMER = 2, 3, 4, 5
 
-NOT_ASKED = {"scope_id", "name", "status_message", "url_path", "error_type", "trace_state",
+NOT_ASKED = {"scope_id", "name", "status_message", "error_type", "trace_state",
              "attributes", "events", "links"}  # fmt: skip
 
 

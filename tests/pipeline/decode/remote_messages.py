@@ -14,7 +14,17 @@ from google.protobuf.message import Message
 
 _TYPES: Final = {
     name: getattr(descriptor_pb2.FieldDescriptorProto, f"TYPE_{name.upper()}")
-    for name in ("double", "int64", "uint64", "sint32", "sint64", "uint32", "int32", "string")
+    for name in (
+        "double",
+        "int64",
+        "uint64",
+        "sint32",
+        "sint64",
+        "uint32",
+        "int32",
+        "string",
+        "bytes",
+    )
 }
 _HISTOGRAM: Final = (
     "count/count_int uint64 1", "count/count_float double 2", "sum double 3", "schema sint32 4",

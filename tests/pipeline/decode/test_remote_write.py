@@ -311,6 +311,16 @@ def test_many_sparse_histograms_do_not_fill_memory(format_name: str) -> None:
 
 
 @both
+def test_labels_that_are_told_once_are_not_repeated_without_end(format_name: str) -> None:
+    samples = [(1.0, AT + n) for n in range(2_000)]
+    series = [told("before"), Told({"__name__": "a", "b": "x" * 100_000}, samples), told("after")]
+    found = DECODERS[format_name]([written(format_name, series)])
+    assert [row["name"] for row in rows_of(found)] == ["before"]
+    (refusal,) = found.refused
+    assert (refusal.reason, refusal.records) == ("more labels than its message can hold", 2_001)
+
+
+@both
 def test_a_series_without_a_name_and_a_time_that_cannot_be_are_refused(format_name: str) -> None:
     series = [Told({"a": "b"}, [(1.0, AT)]), Told({"__name__": "a"}, [(1.0, -5), (2.0, AT)])]
     message = request_2(series) if format_name == REMOTE_WRITE_2_FORMAT else request(series)

@@ -44,7 +44,7 @@ def test_refusals_name_the_message_they_are_from() -> None:
             b"{not json",
             orjson.dumps([ZIPKIN]),
             orjson.dumps([ZIPKIN, bad, bad]),
-            b"",
+            b"x",
             orjson.dumps([bad]),
         ]
     )
