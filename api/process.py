@@ -38,6 +38,7 @@ from pipeline.bus.port import Bus
 from pipeline.jobs.compact import CompactJob
 from pipeline.jobs.ingest import IngestJob
 from pipeline.jobs.job import Job
+from pipeline.jobs.metric_minutes import MetricMinutesJob
 from pipeline.jobs.minutes import MinutesJob
 from pipeline.jobs.retire import RetireJob
 from pipeline.model.ledger import Ledger
@@ -147,6 +148,7 @@ def make_jobs(parts: Opened) -> list[Job]:
     return [
         ingest,
         MinutesJob(parts.store, documents_of(parts.settings.analysis)),
+        MetricMinutesJob(parts.store),
         RetireJob(parts.store, cadence=pauses.retire_seconds),
         CompactJob(parts.store, cadence=pauses.compact_seconds),
     ]

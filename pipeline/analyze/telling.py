@@ -10,7 +10,7 @@ from typing import Final
 
 import polars as pl
 
-from pipeline.analyze import kinds, outcome as outcomes, pair, peer
+from pipeline.analyze import kinds, outcome as outcomes, pair, peer, waypoint
 from pipeline.model.topology import CLIENTS, NOT_RECEIVED, NodeKind, Reporter
 
 MILLION: Final = 1_000_000
@@ -93,43 +93,18 @@ def from_spans(
         .join(resources, on="resource_id", how="left", maintain_order="left")
         .with_columns(is_proxy=pl.col("is_proxy") | pl.col("proxy"))
     )
-    known = _through_waypoints(known)
+    known, between = waypoint.apart(known)
     told = pair.pair(_numbers(known))
     ends = known.select("identity", "service")
     mine = known[told["row"]]
     far = told["other"]
     other = ends["identity"].gather(far.clip(0)).set(far < 0, None)
     assembled = _assemble(mine.hstack(told.drop("row")).with_columns(other.alias("far")))
-    return assembled.select(*TELLING).hstack(mine.select(*keep))
-
-
-_PARENT: Final = ("trace_id_high", "trace_id_low", "parent_span_id")
-_WAYPOINTS_IN_A_ROW: Final = 4
-
-
-def _through_waypoints(spans: pl.DataFrame) -> pl.DataFrame:
-    """Spans without those of waypoints; what had one for its parent has the caller's span for it.
-
-    A waypoint stands between caller and callee and is neither; what both tell is the whole call.
-    """
-    if not spans["waypoint"].any():
-        return spans
-    way = pl.col("waypoint").fill_null(value=False)
-    between = (
-        spans.filter(way)
-        .select(*_PARENT[:2], "span_id", above="parent_span_id")
-        .sort("above")
-        .unique([*_PARENT[:2], "span_id"], keep="first", maintain_order=True)
-        .rename({"span_id": "parent_span_id"})
-        .with_columns(through=pl.lit(value=True))
-    )
-    rest = spans.filter(~way)
-    # a waypoint has a server's span, and a client's below it
-    for _ in range(2 * _WAYPOINTS_IN_A_ROW):
-        found = rest.join(between, on=_PARENT, how="left", maintain_order="left")
-        parent = pl.when(pl.col("through")).then("above").otherwise("parent_span_id")
-        rest = found.with_columns(parent_span_id=parent).select(rest.columns)
-    return rest
+    answer = assembled.select(*TELLING).hstack(mine.select(*keep))
+    if between.is_empty():
+        return answer
+    told = waypoint.of_service(_assemble(between), between["upstream_cluster"])
+    return pl.concat([answer, told.select(*TELLING).hstack(between.select(*keep))])
 
 
 def with_template(rows: pl.DataFrame) -> pl.DataFrame:

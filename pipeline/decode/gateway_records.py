@@ -42,7 +42,7 @@ _FALSE: Final = pa.scalar(value=False)
 _EMPTY: Final = pa.scalar("")
 _COLON: Final = pa.scalar(":")
 _OPEN, _CLOSE = pa.scalar("["), pa.scalar("]")
-"""Scalars are made once: making one looks for pandas every time."""
+"""Scalars are made once, or with their type: to find the type Arrow looks for pandas every time."""
 
 
 REFUSED: Final = "meshweir.refused"
@@ -302,13 +302,14 @@ def first_that_holds(*flags: tuple[Mask, str]) -> pa.Array:
     found = pa.nulls(len(flags[0][0]), pa.string())
     for mask, name in reversed(flags):
         if mask.any():
-            found = pc.if_else(truths(mask), pa.scalar(name), found)
+            found = pc.if_else(truths(mask), pa.scalar(name, pa.string()), found)
     return found
 
 
 def repeated(text: str, count: int) -> pa.Array:
     """The same text for every record."""
-    return pc.if_else(truths(np.ones(count, np.bool_)), pa.scalar(text), _NOTHING)
+    told = pa.scalar(text, pa.string())
+    return pc.if_else(truths(np.ones(count, np.bool_)), told, _NOTHING)
 
 
 def matches(column: pa.Array, pattern: str, *, literal: str = "") -> Mask:

@@ -104,6 +104,8 @@ def _places(series: Series, samples: Ints, histograms: Ints, exemplars: Ints) ->
 
     Histograms are numbered behind the samples.
     """
+    if not len(exemplars):
+        return np.empty(0, np.int64)
     remote = series.remote
     labels = hash_of_labels(
         remote.walked.buffer,

@@ -1,8 +1,9 @@
-"""Derives what metrics say of minutes whose points changed, for the job that analyses."""
+"""Derives what metrics say of minutes whose points changed."""
 
+import asyncio
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import polars as pl
@@ -24,41 +25,45 @@ POINTS_TOGETHER: Final = 1_000_000
 SHARE: Final = 0.1
 """Share of a processor that deriving may cost: after it the job rests nine times as long."""
 
-LOOK_SECONDS: Final = 5.0
-"""Pause between looks at what others made stale; what this process noticed is known at once."""
+LOOK_SECONDS: Final = 1.0
+"""Pause between looks at what is stale."""
 
 
-class MetricMinutes:
-    """Keeps what is derived from metrics equal to what the points say; see ``analyze.counters``."""
+class MetricMinutesJob:
+    """Keeps what is derived from metrics equal to what the points say, where this process analyses.
 
-    def __init__(self, store: Store) -> None:
+    A job of its own, so that spans never wait for counters: see ``analyze.counters`` for what is
+    derived, and ``MinutesJob`` for who notices what is stale.
+    """
+
+    name = "metric_minutes"
+    cadence = LOOK_SECONDS
+
+    def __init__(self, store: Store, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._store = store
-        self._looks_at = 0.0
+        self._clock = clock
+        self._rests_until = clock()
+
+    async def run(self) -> bool:
+        """Derive what is stale, unless it is to rest; more is never due at once."""
+        began = self._clock()
+        if self._store.leads and began >= self._rests_until:
+            await asyncio.to_thread(self.derive_stale)
+            ended = self._clock()
+            self._rests_until = ended + (ended - began) * (1 / SHARE - 1)
+        return False
 
     def stale_in(self, slices: Sequence[int]) -> pl.DataFrame:
         """Minutes that points of new slices make stale, as ``Store.notice`` takes them."""
-        minutes = self._store.ask("metric_slices", slices=list(slices), names=metric_minutes.NAMES)
-        if not minutes.is_empty():
-            self._looks_at = min(self._looks_at, self._rested)
-        return minutes
+        return self._store.ask("metric_slices", slices=list(slices), names=metric_minutes.NAMES)
 
-    _rested = 0.0
-
-    def derive_stale(self, *, hurry: bool) -> bool:
-        """Derive anew what is stale, unless it is to wait; returns whether anything was."""
-        began = time.monotonic()
-        if began < self._looks_at and not hurry:
+    def derive_stale(self) -> bool:
+        """Derive anew what is stale, the youngest first; returns whether anything was."""
+        marks = self._store.stale_minutes().tail(MARKS_AT_ONCE)
+        if marks.is_empty():
             return False
-        self._looks_at = began + LOOK_SECONDS
-        stale = self._store.stale_minutes()
-        if stale.is_empty():
-            return False
-        marks = stale.tail(MARKS_AT_ONCE)
         minutes = marks["minute"]
         self._derive(minutes, marked=minutes.to_list(), cause=max(marks["cause"].to_list()))
-        ended = time.monotonic()
-        self._rested = ended + (ended - began) * (1 / SHARE - 1)
-        self._looks_at = self._rested
         return True
 
     def derive_all(self) -> None:

@@ -13,7 +13,7 @@ import polars as pl
 from pipeline.analyze.minutes import derive
 from pipeline.analyze.openapi import Paths
 from pipeline.errors import StoreBusy
-from pipeline.jobs.metric_minutes import MetricMinutes
+from pipeline.jobs.metric_minutes import MetricMinutesJob
 from pipeline.jobs.places import Places
 from pipeline.store.port import Store, Unit
 
@@ -71,7 +71,7 @@ class MinutesJob:
         self._costs: dict[int, _Cost] = {}
         self._arrivals: list[tuple[float, int]] = []
         self._forgot_at = 0.0
-        self._metrics = MetricMinutes(store)
+        self._metrics = MetricMinutesJob(store)
 
     async def run(self) -> bool:
         """Notice new slices, recompute what is due, merge what rests."""
@@ -117,7 +117,7 @@ class MinutesJob:
             return False
         noticed = self._notice()
         recomputed = self._recompute(hurry=hurry)
-        derived = self._metrics.derive_stale(hurry=hurry)
+        derived = hurry and self._metrics.derive_stale()
         if not recomputed:
             self._merge()
         return noticed or recomputed or derived

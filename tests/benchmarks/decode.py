@@ -1,4 +1,4 @@
-"""Decoding: OTLP trace requests and access logs to Arrow, and the check at the door, on one core.
+"""Decoding of traces, access logs and metrics to Arrow, and the check at the door, on one core.
 
 Run ``python -m tests.benchmarks.decode``. Times are processor time of this process, so that
 neighbours do not count; each figure is the median of several rounds. In the same run a plain loop
@@ -10,6 +10,7 @@ import statistics
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from pathlib import Path
 
 import orjson
 import pyarrow as pa
@@ -20,7 +21,7 @@ from pipeline.decode.attributes import SPAN_ATTRIBUTES
 from pipeline.decode.door import MaskedKeys, admit
 from pipeline.decode.otlp_traces import decode
 from pipeline.model.tables import SPANS as TABLE
-from tests.benchmarks import als_entries
+from tests.benchmarks import als_entries, metric_scrapes
 from tests.benchmarks.mesh_spans import SPANS, pairs
 
 ROUNDS = 7
@@ -157,13 +158,15 @@ LINES = {
         ' "https://www.example.com/start" "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36"'
     ),
 }
+KONG = Path(__file__).parents[1] / "pipeline/decode/golden/kong_json.in.jsonl"
 LINE_MESSAGES = 6
 ALS_MESSAGES = 50
+SCRAPES = 20
 
 
 @dataclass(frozen=True)
 class LogsMeasured:
-    """Of one format of access logs: bytes of a record, and records a second and core."""
+    """Of one format of logs or metrics: bytes of a record, and records a second and core."""
 
     format: str
     bytes_per_record: int
@@ -184,14 +187,40 @@ def lines_of(form: str) -> list[bytes]:
     return messages
 
 
+def records_of_kong() -> list[bytes]:
+    """Messages of about 1 MiB of Kong's log records, each record different."""
+    record = orjson.loads(KONG.read_bytes().splitlines()[0])
+    record["tries"] = record["tries"][-1:]  # a request that was tried again is the exception
+    record["upstream_status"] = "200"
+    messages = []
+    for message in range(LINE_MESSAGES):
+        records = []
+        for number in range((1 << 20) // len(orjson.dumps(record))):
+            record["started_at"] += 1
+            record["request"]["id"] = f"{message:016x}{number:016x}"
+            record["latencies"]["proxy"] = number % 500
+            record["client_ip"] = f"10.8.{number % 4}.{number % 250}"
+            records.append(orjson.dumps(record, option=orjson.OPT_APPEND_NEWLINE))
+        messages.append(b"".join(records))
+    return messages
+
+
 def run_logs() -> list[LogsMeasured]:
     """Measure access logs: lines, and Envoy's service."""
     lines = {name: lines_of(form) for name, form in LINES.items()}
+    lines["kong_json"] = records_of_kong()
     counts = {name: sum(one.count(b"\n") for one in found) for name, found in lines.items()}
     streamed = list(als_entries.messages(ALS_MESSAGES))
     measured = {**lines, "envoy_als": streamed}
     counts["envoy_als"] = als_entries.ENTRIES * len(streamed)
     return [_measure(name, messages, counts[name]) for name, messages in measured.items()]
+
+
+def run_metrics() -> list[LogsMeasured]:
+    """Measure metrics: scraped text, and remote write."""
+    bodies = {"prometheus_text": metric_scrapes.scrapes(SCRAPES), **metric_scrapes.writes(SCRAPES)}
+    records = SCRAPES * metric_scrapes.SAMPLES
+    return [_measure(name, messages, records) for name, messages in bodies.items()]
 
 
 def _measure(name: str, messages: list[bytes], records: int) -> LogsMeasured:
@@ -207,7 +236,7 @@ def _measure(name: str, messages: list[bytes], records: int) -> LogsMeasured:
 
 def main() -> None:
     """Print what was measured."""
-    for measured in (*run(), *run_logs()):
+    for measured in (*run(), *run_logs(), *run_metrics()):
         print(json.dumps(asdict(measured), indent=2))
 
 

@@ -108,6 +108,7 @@ def test_the_graph_of_envoys_that_log_by_otlp(tmp_path: Path, envoys) -> None:
                 [cluster("cart", back), telemetry],
             )
         )
+        ask(back, "/warm")  # the server's proxy is there
         for number in range(CALLS):
             ask(front, f"/cart/{number}?token=abc")
         assert up.wait(lambda: edge(up)), (up.graph(), get(f"{up.api}/v1/ingest").body)

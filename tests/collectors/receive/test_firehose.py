@@ -7,6 +7,7 @@ from pathlib import Path
 
 import orjson
 import pytest
+from opentelemetry.proto.metrics.v1.metrics_pb2 import SummaryDataPoint
 
 from pipeline.errors import BusUnavailable, InvalidInput
 from pipeline.jobs.decoding import decode_messages, quarantine_rows
@@ -126,6 +127,22 @@ async def test_of_a_mixed_request_the_good_is_taken_and_the_bad_is_quarantined(
         "not a JSON object",
     ]
     assert set(quarantined["source"].to_pylist()) == {"firehose"}
+
+
+async def test_a_point_that_no_row_can_hold_is_quarantined_with_the_others_stored(
+    tmp_path: Path,
+) -> None:
+    def late(point: SummaryDataPoint) -> None:
+        point.time_unix_nano = 1 << 63
+
+    bad = otlp("AWS/ApiGateway", "Count", {}, late).SerializeToString()
+    async with running(tmp_path, firehose=ANYWHERE) as at:
+        assert (await post(at, body_of([framed(bad, ONE)]))).status_code == 200
+        (message,) = await at.messages(OTLP_METRICS)
+        assert outcomes(at, "metric_points") == {"received": 2, "accepted": 2}
+    decoded = decode_messages([message])
+    assert decoded.batches["metric_points"].num_rows == 1
+    assert [one.records for one in decoded.refused] == [1]
 
 
 async def test_the_documented_request(tmp_path: Path) -> None:

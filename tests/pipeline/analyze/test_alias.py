@@ -6,6 +6,7 @@ import pytest
 from pipeline.analyze import alias
 from pipeline.analyze.graph import build
 from pipeline.analyze.minutes import derive
+from pipeline.decode.attributes import SPAN_ATTRIBUTES
 from tests.pipeline.analyze.test_access_log import CALLED, inbound, nameless, outbound
 from tests.pipeline.analyze.test_pair import END, START, edges, span
 from tests.pipeline.analyze.traffic import CLIENT, SERVER, access_logs, resources, spans
@@ -151,3 +152,18 @@ def test_a_caller_that_nobody_knows_is_never_merged_with_a_known_one():
     rows = [nameless(CALLED, upstream_remote_address="10.0.0.2:80",
                      upstream_local_address="10.0.0.1:999")]  # fmt: skip
     assert list(told(log_rows=rows)[0]) == [("unknown:10.0.0.1", "shop/b")]
+
+
+def test_blocked_traffic_counts_at_the_caller_and_is_an_error_of_nobody_else():
+    rows = [to("BlackHoleCluster", http_response_status_code=502)]
+    _, graph = edges(log_rows=rows)
+    (edge,) = graph.edges.to_dicts()
+    assert (edge["server"], edge["requests"]) == ("external:BlackHoleCluster", 1)
+    assert edge["server_error"] == 1
+
+
+def test_the_address_of_a_proxys_peer_names_nobody():
+    """It is the caller's own on one side and the callee's on the other (``peer.address``)."""
+    assert not any("peer.address" in promoted.names for promoted in SPAN_ATTRIBUTES.values())
+    told, _ = edges([span(1, 0, "shop/a", CLIENT, is_proxy=True, upstream_cluster="b")])
+    assert told == {("shop/a", "external:b"): {"client_proxy": 1}}

@@ -10,6 +10,7 @@ from tests.pipeline.analyze.traffic import CLIENT, SERVER
 
 B_HOST = "b.shop.svc.cluster.local"
 B_CLUSTER = "outbound|80||b.shop.svc.cluster.local"
+VIP = "inbound-vip|80|http|b.shop.svc.cluster.local"
 CONSUL = "b.shop.dc1.internal.11111111-2222-3333-4444-555555555555.consul"
 SPIFFE = "spiffe://demo/ns/shop/sa/a"
 OF_CONSUL = "spiffe://11111111-2222-3333-4444-555555555555.consul/ns/shop/dc/dc1/svc/a"
@@ -182,15 +183,25 @@ def test_a_trace_passes_through_a_waypoint():
     rows = [
         span(1, 0, "shop/a", SERVER, 1),
         span(2, 1, "shop/a", CLIENT, 2),
-        span(3, 2, "waypoint.shop", SERVER, 3, is_proxy=True),
-        span(4, 3, "waypoint.shop", CLIENT, 4, is_proxy=True),
+        span(3, 2, "waypoint.shop", SERVER, 3, is_proxy=True, upstream_cluster=VIP),
+        span(4, 3, "waypoint.shop", CLIENT, 4, is_proxy=True, upstream_cluster=VIP),
         span(5, 4, "shop/b", SERVER, 5),
     ]
-    told, _ = edges(rows)
+    told, graph = edges(rows)
     assert told == {
         ("clients", "shop/a"): {"server": 1},
-        ("shop/a", "shop/b"): {"client": 1, "server": 1},
+        ("shop/a", "shop/b"): {"client": 1, "server_proxy": 1, "server": 1},
     }
+    assert set(graph.edges["attempts"]) == {1}
+
+
+def test_where_only_waypoints_trace_their_spans_tell_of_the_service():
+    rows = [
+        span(3, 2, "waypoint.shop", SERVER, 3, is_proxy=True, upstream_cluster=VIP),
+        span(4, 3, "waypoint.shop", CLIENT, 4, is_proxy=True, upstream_cluster=VIP),
+    ]
+    assert edges(rows)[0] == {("clients", "shop/b"): {"server_proxy": 1}}
+    assert edges([*rows, *rows])[0] == {("clients", "shop/b"): {"server_proxy": 1}}
 
 
 def test_attempts_are_told_apart_from_requests_by_every_reporter():

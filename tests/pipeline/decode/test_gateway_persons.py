@@ -102,7 +102,7 @@ def test_whatever_stands_there_json_stays_json_and_names_stay(name, data):
     path = data.draw(st.sampled_from(NAMED[name]))
     value = data.draw(
         st.recursive(
-            st.none() | st.booleans() | st.integers() | st.text(max_size=9),
+            st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.text(max_size=9),
             lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner),
             max_leaves=6,
         )

@@ -9,7 +9,7 @@ import pytest
 from polars.testing import assert_frame_equal
 
 from pipeline.jobs import metric_minutes as job_module
-from pipeline.jobs.metric_minutes import MetricMinutes
+from pipeline.jobs.metric_minutes import MetricMinutesJob
 from pipeline.jobs.minutes import MinutesJob
 from pipeline.model.messages import Partition
 from pipeline.model.runs import Run
@@ -155,7 +155,7 @@ def test_senders_are_read_in_parts_and_minutes_in_stretches_alike(tmp_path, monk
 def test_points_of_other_metrics_make_nothing_stale(tmp_path):
     store = open_store(tmp_path, StoreSettings(threads=1))
     write(store, [point("process_cpu_seconds_total", 5, 1, {})])
-    assert MetricMinutes(store).stale_in([1]).is_empty()
+    assert MetricMinutesJob(store).stale_in([1]).is_empty()
     asyncio.run(MinutesJob(store).settle())
     assert store.ask("edge_minutes", **FOREVER).is_empty()
     store.close()
@@ -208,3 +208,24 @@ def test_a_rewritten_slice_makes_the_minutes_of_its_points_stale(tmp_path):
     finally:
         store.close()
         plain.close()
+
+
+def test_the_job_derives_where_its_process_analyses_and_rests_after(tmp_path):
+    rows, _ = mesh(random.Random(3))
+    store = open_store(tmp_path, StoreSettings(threads=1))
+    write(store, rows)
+    asyncio.run(MinutesJob(store).run())
+    assert not store.stale_minutes().is_empty()
+    # it is made at 0, begins at 1, ends at 3, and rests for nine times the two seconds
+    times = iter([0.0, 1.0, 3.0, 20.9, 21.0, 21.5])
+    job = MetricMinutesJob(store, clock=lambda: next(times))
+    assert asyncio.run(job.run()) is False
+    assert store.stale_minutes().is_empty()
+    assert not store.ask("edge_minutes", **FOREVER).is_empty()
+    write(store, rows[:5])
+    asyncio.run(MinutesJob(store).run())
+    asyncio.run(job.run())
+    assert not store.stale_minutes().is_empty()
+    asyncio.run(job.run())
+    assert store.stale_minutes().is_empty()
+    store.close()
