@@ -17,8 +17,8 @@ import orjson
 
 from pipeline.decode.cloudwatch import GZIP, Budget, inflated, unwrap
 from pipeline.decode.cloudwatch_metrics import LINES as POINTS
-from pipeline.decode.gateway_records import BAD_BASE64, CONTROL, refused_record
 from pipeline.decode.metric_stream import is_framed, request_of
+from pipeline.decode.records.gateway_records import BAD_BASE64, CONTROL, refused_record
 from pipeline.errors import DecodeError, MessageTooLarge
 
 FORMAT: Final = "firehose"

@@ -15,7 +15,7 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
 )
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
-from pipeline.decode.line_door import format_of_lines, line_format
+from pipeline.decode.gates.line_door import format_of_lines, line_format
 from pipeline.errors import InvalidInput
 from pipeline.model.topics import (
     EXPOSITION_FORMATS,

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import orjson
 
-from pipeline.decode.via_otlp import flat
+from pipeline.decode.otlp.via_otlp import flat
 from pipeline.errors import DecodeError
 
 

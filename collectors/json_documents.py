@@ -13,7 +13,7 @@ from typing import BinaryIO, Final
 
 import orjson
 
-from pipeline.decode.deep_json import TOO_DEEP, written
+from pipeline.decode.kernels.deep_json import TOO_DEEP, written
 
 CHUNK: Final = 1 << 20
 DOCUMENT_LIMIT: Final = 32 << 20

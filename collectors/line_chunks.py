@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from typing import BinaryIO, Final
 
 from collectors.pieces import MESSAGE_BYTES, Fault, Piece
-from pipeline.decode.line_door import admit_lines, line_format
-from pipeline.decode.masking import MaskedKeys
+from pipeline.decode.gates.line_door import admit_lines, line_format
+from pipeline.decode.privacy.masking import MaskedKeys
 
 CHUNK_BYTES: Final = MESSAGE_BYTES - (1 << 14)
 """The largest chunk; with its headers it still is a message of less than ``MESSAGE_BYTES``."""

@@ -19,9 +19,9 @@ from collectors.otlp_dialects import standard
 from collectors.pieces import MESSAGE_BYTES, Fault, Piece
 from pipeline.decode import jaeger_json, otlp_json, zipkin_json
 from pipeline.decode.door import MaskedKeys, admit
-from pipeline.decode.exposition_door import admit_exposition
+from pipeline.decode.gates.exposition_door import admit_exposition
+from pipeline.decode.otlp.via_otlp import flat
 from pipeline.decode.otlp_json import REQUESTS
-from pipeline.decode.via_otlp import flat
 from pipeline.errors import DecodeError, MessageTooLarge
 from pipeline.model.scrape import SCRAPE_PREFIX, Scrape
 from pipeline.model.topics import LINE_FORMATS

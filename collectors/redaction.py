@@ -4,8 +4,8 @@ import secrets
 from functools import cache
 
 from collectors.settings import IntakeSettings
-from pipeline.decode.masking import MaskedKeys
-from pipeline.decode.persons import Persons
+from pipeline.decode.privacy.masking import MaskedKeys
+from pipeline.decode.privacy.persons import Persons
 
 
 def redaction(settings: IntakeSettings) -> MaskedKeys:

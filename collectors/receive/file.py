@@ -27,7 +27,7 @@ from collectors.recordings import ZSTD_MAGIC, Recording
 from collectors.redaction import redaction
 from collectors.settings import IntakeSettings
 from pipeline.bus.port import Bus
-from pipeline.decode.masking import MaskedKeys
+from pipeline.decode.privacy.masking import MaskedKeys
 from pipeline.errors import MeshweirError, Transient
 from pipeline.model.ledger import Flow, Ledger, Outcome
 from pipeline.model.topics import (

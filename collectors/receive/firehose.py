@@ -28,7 +28,7 @@ from collectors.intake import Channel, Intake, Parcel
 from collectors.listen import Guard
 from collectors.room import Claim
 from collectors.settings import FirehoseSettings, IntakeSettings
-from pipeline.decode.gateway_records import CONTROL
+from pipeline.decode.records.gateway_records import CONTROL
 from pipeline.errors import BusUnavailable, InvalidInput, MeshweirError, MessageTooLarge
 from pipeline.model.topics import (
     CLOUDWATCH_METRICS_FORMAT,

@@ -13,7 +13,7 @@ from typing import Final
 
 import numpy as np
 
-from pipeline.decode.kernel import Bytes, Ints, Words, inlined, kernel
+from pipeline.decode.kernels.kernel import Bytes, Ints, Words, inlined, kernel
 from pipeline.model.scrape import STALE_PREFIX
 
 _TYPES: Final = re.compile(rb"^# TYPE [^\n]*$", re.MULTILINE)

@@ -19,8 +19,8 @@ from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 
 from pipeline.decode import DECODERS
 from pipeline.decode.door import MaskedKeys, admit
-from pipeline.decode.intern import field_1
-from pipeline.decode.persons import Persons
+from pipeline.decode.privacy.persons import Persons
+from pipeline.decode.wire.intern import field_1
 from pipeline.model.topics import (
     ENVOY_ALS_FORMAT,
     ENVOY_METRICS_FORMAT,

@@ -18,8 +18,12 @@ import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.decode.consumers import consumers
-from pipeline.decode.gateway_records import (
+from pipeline.decode.kernels.kernel import Ints
+from pipeline.decode.lines.lines import Checked, LineFormat
+from pipeline.decode.lines.trace_ids import trace_ids
+from pipeline.decode.otlp.consumers import consumers
+from pipeline.decode.privacy.pseudonyms import hashed
+from pipeline.decode.records.gateway_records import (
     BAD_CSV,
     MILLISECONDS,
     NO_UPSTREAM,
@@ -47,12 +51,8 @@ from pipeline.decode.gateway_records import (
     resources_of,
     where,
 )
-from pipeline.decode.kernel import Ints
-from pipeline.decode.lines import Checked, LineFormat
-from pipeline.decode.pseudonyms import hashed
-from pipeline.decode.record_cells import Cells
-from pipeline.decode.record_plan import Path, Records
-from pipeline.decode.trace_ids import trace_ids
+from pipeline.decode.records.record_cells import Cells
+from pipeline.decode.records.record_plan import Path, Records
 from pipeline.model.decoded import Decoded
 
 

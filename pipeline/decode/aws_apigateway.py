@@ -19,8 +19,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.decode import cloudwatch
-from pipeline.decode.consumers import consumers
-from pipeline.decode.gateway_records import (
+from pipeline.decode.kernels.kernel import Ints
+from pipeline.decode.lines.lines import Checked, LineFormat
+from pipeline.decode.lines.trace_ids import trace_ids
+from pipeline.decode.otlp.consumers import consumers
+from pipeline.decode.privacy.pseudonyms import hashed
+from pipeline.decode.records.gateway_records import (
     EARLIEST_NS,
     MILLISECONDS,
     RATE_LIMITED,
@@ -41,12 +45,8 @@ from pipeline.decode.gateway_records import (
     resources_of,
     unix_nanoseconds,
 )
-from pipeline.decode.kernel import Ints
-from pipeline.decode.lines import Checked, LineFormat
-from pipeline.decode.pseudonyms import hashed
-from pipeline.decode.record_cells import Cells
-from pipeline.decode.record_plan import Path, Records
-from pipeline.decode.trace_ids import trace_ids
+from pipeline.decode.records.record_cells import Cells
+from pipeline.decode.records.record_plan import Path, Records
 from pipeline.model.decoded import Decoded, Refusal
 
 _WORD: Final = re.compile(r"[A-Z]?[a-z0-9]+|[A-Z]+(?![a-z])")

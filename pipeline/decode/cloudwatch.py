@@ -13,8 +13,9 @@ from typing import Final, TypeGuard
 
 import orjson
 
-from pipeline.decode.deep_json import written
-from pipeline.decode.gateway_records import (
+from pipeline.decode.kernels.deep_json import written
+from pipeline.decode.otlp.via_otlp import flat
+from pipeline.decode.records.gateway_records import (
     BAD_BASE64,
     BAD_GZIP,
     CONTROL,
@@ -24,7 +25,6 @@ from pipeline.decode.gateway_records import (
     TOO_WRAPPED,
     refused_record,
 )
-from pipeline.decode.via_otlp import flat
 from pipeline.errors import DecodeError
 
 GZIP: Final = b"\x1f\x8b"

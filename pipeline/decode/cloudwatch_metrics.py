@@ -16,9 +16,9 @@ from typing import Any, Final, cast
 import orjson
 import pyarrow as pa
 
-from pipeline.decode.gateway_records import EARLIEST_NS, REFUSED, resources_of
-from pipeline.decode.json_lines import NOT_AN_OBJECT, NOT_JSON, Object, has_keys, json_lines
-from pipeline.decode.lines import LineFormat
+from pipeline.decode.lines.json_lines import NOT_AN_OBJECT, NOT_JSON, Object, has_keys, json_lines
+from pipeline.decode.lines.lines import LineFormat
+from pipeline.decode.records.gateway_records import EARLIEST_NS, REFUSED, resources_of
 from pipeline.model.decoded import Decoded
 from pipeline.model.tables import METRIC_POINTS, RESOURCES
 

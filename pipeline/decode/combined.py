@@ -14,13 +14,13 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
-from pipeline.decode import access_log_rows
-from pipeline.decode.access_log_rows import Told
-from pipeline.decode.columns import NOTHING, texts, times
-from pipeline.decode.lines import LineFormat, lines_of
-from pipeline.decode.slice_objects import objects_of
-from pipeline.decode.text_values import common_log_time, whole_numbers
-from pipeline.decode.tokens import requests, tokens, without_dashes, without_queries
+from pipeline.decode.kernels.columns import NOTHING, texts, times
+from pipeline.decode.kernels.slice_objects import objects_of
+from pipeline.decode.lines import access_log_rows
+from pipeline.decode.lines.access_log_rows import Told
+from pipeline.decode.lines.lines import LineFormat, lines_of
+from pipeline.decode.lines.text_values import common_log_time, whole_numbers
+from pipeline.decode.lines.tokens import requests, tokens, without_dashes, without_queries
 from pipeline.model.decoded import Decoded
 
 TOKENS: Final = (

@@ -12,14 +12,14 @@ from importlib import import_module
 from typing import Final
 
 from pipeline.decode import MODULES, otlp_json
-from pipeline.decode.declaration import Each, Enter
-from pipeline.decode.documents import Documents
-from pipeline.decode.exposition_door import admit_exposition, mask_exposition
-from pipeline.decode.gate import Gate
-from pipeline.decode.intern import bytes_of, field_1
-from pipeline.decode.line_door import admit_lines
-from pipeline.decode.masking import MaskedKeys
-from pipeline.decode.wire import Format, Walked
+from pipeline.decode.gates.documents import Documents
+from pipeline.decode.gates.exposition_door import admit_exposition, mask_exposition
+from pipeline.decode.gates.gate import Gate
+from pipeline.decode.gates.line_door import admit_lines
+from pipeline.decode.privacy.masking import MaskedKeys
+from pipeline.decode.wire.declaration import Each, Enter
+from pipeline.decode.wire.intern import bytes_of, field_1
+from pipeline.decode.wire.walk import Format, Walked
 from pipeline.errors import DecodeError, InvalidInput
 from pipeline.model.topics import ENVOY_ALS_FORMAT, EXPOSITION_FORMATS, LINE_FORMATS
 

@@ -13,26 +13,26 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from pipeline.decode.als_addresses import address
-from pipeline.decode.als_attributes import attributes_of
-from pipeline.decode.als_entries import Entries, entries_of, nanoseconds, words
-from pipeline.decode.als_messages import ADDRESSES, ENVOY_ALS, TEXTS_BY_TEXT, TIMES
-from pipeline.decode.columns import numbers, times
-from pipeline.decode.envoy_resources import resources_of
-from pipeline.decode.envoy_words import (
+from pipeline.decode.envoy.als_addresses import address
+from pipeline.decode.envoy.als_attributes import attributes_of
+from pipeline.decode.envoy.als_entries import Entries, entries_of, nanoseconds, words
+from pipeline.decode.envoy.als_messages import ADDRESSES, ENVOY_ALS, TEXTS_BY_TEXT, TIMES
+from pipeline.decode.envoy.resources import resources_of
+from pipeline.decode.envoy.words import (
     HTTP_VERSIONS,
     REQUEST_METHODS,
     RESPONSE_FLAGS,
     TLS_VERSIONS,
     UNAUTHORIZED,
 )
-from pipeline.decode.gate import Gate
-from pipeline.decode.kernel import Ints
-from pipeline.decode.masking import MaskedKeys
-from pipeline.decode.parts import Part, first_told
-from pipeline.decode.refusals import LONGEST_NAME, Bad, too_long, with_bad
-from pipeline.decode.text import LENGTH_MASK
-from pipeline.decode.wire import Rows, Walked
+from pipeline.decode.gates.gate import Gate
+from pipeline.decode.kernels.columns import numbers, times
+from pipeline.decode.kernels.kernel import Ints
+from pipeline.decode.kernels.text import LENGTH_MASK
+from pipeline.decode.privacy.masking import MaskedKeys
+from pipeline.decode.wire.parts import Part, first_told
+from pipeline.decode.wire.refusals import LONGEST_NAME, Bad, too_long, with_bad
+from pipeline.decode.wire.walk import Rows, Walked
 from pipeline.model.decoded import Decoded, Refusal
 from pipeline.model.tables import ACCESS_LOGS, RESOURCES
 

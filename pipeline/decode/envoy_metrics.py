@@ -20,25 +20,25 @@ from typing import Final
 import numpy as np
 import pyarrow as pa
 
-from pipeline.decode.als_messages import MESSAGES as NODE_MESSAGES
-from pipeline.decode.classic_histogram import Ladder, buckets_of, ladder_of
-from pipeline.decode.columns import numbers, texts, times
-from pipeline.decode.declaration import Check, Enter, Messages, Row, Store
-from pipeline.decode.envoy_resources import nodes_of, resources_of
-from pipeline.decode.families import GAUGE, HISTOGRAM, SUM, SUMMARY
-from pipeline.decode.gate import Gate
-from pipeline.decode.hashing import distinct
-from pipeline.decode.json_text import objects
-from pipeline.decode.kernel import Buffer, Bytes, Ints, kernel
-from pipeline.decode.label_masking import overwrite, secret_labels
-from pipeline.decode.label_rows import labels_of
-from pipeline.decode.masking import MaskedKeys
-from pipeline.decode.metric_points import CUMULATIVE, points_table
-from pipeline.decode.refusals import LONGEST_NAME, Bad, too_long, with_bad
-from pipeline.decode.samples import Truths
-from pipeline.decode.text import LENGTH_MASK, OFFSET_BITS
-from pipeline.decode.units import ucum
-from pipeline.decode.wire import Format, Rows, Walked
+from pipeline.decode.envoy.als_messages import MESSAGES as NODE_MESSAGES
+from pipeline.decode.envoy.resources import nodes_of, resources_of
+from pipeline.decode.gates.gate import Gate
+from pipeline.decode.kernels.columns import numbers, texts, times
+from pipeline.decode.kernels.hashing import distinct
+from pipeline.decode.kernels.json_text import objects
+from pipeline.decode.kernels.kernel import Buffer, Bytes, Ints, kernel
+from pipeline.decode.kernels.text import LENGTH_MASK, OFFSET_BITS
+from pipeline.decode.privacy.label_masking import overwrite, secret_labels
+from pipeline.decode.privacy.masking import MaskedKeys
+from pipeline.decode.prometheus.classic_histogram import Ladder, buckets_of, ladder_of
+from pipeline.decode.prometheus.families import GAUGE, HISTOGRAM, SUM, SUMMARY
+from pipeline.decode.prometheus.label_rows import labels_of
+from pipeline.decode.prometheus.metric_points import CUMULATIVE, points_table
+from pipeline.decode.prometheus.samples import Truths
+from pipeline.decode.prometheus.units import ucum
+from pipeline.decode.wire.declaration import Check, Enter, Messages, Row, Store
+from pipeline.decode.wire.refusals import LONGEST_NAME, Bad, too_long, with_bad
+from pipeline.decode.wire.walk import Format, Rows, Walked
 from pipeline.model.decoded import Decoded, Refusal
 from pipeline.model.tables import METRIC_POINTS, RESOURCES
 

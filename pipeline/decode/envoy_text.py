@@ -11,14 +11,14 @@ from typing import Final
 import numpy as np
 import pyarrow as pa
 
-from pipeline.decode.access_log_rows import Told
-from pipeline.decode.columns import NOTHING, numbers as as_numbers, texts, times
-from pipeline.decode.envoy_lines import ATTRIBUTES, NUMBERS, TEXTS, decoded
-from pipeline.decode.kernel import Ints
-from pipeline.decode.lines import LineFormat, Lines, lines_of
-from pipeline.decode.slice_objects import objects_of
-from pipeline.decode.text_values import rfc3339, whole_numbers
-from pipeline.decode.tokens import requests, tokens, without_dashes
+from pipeline.decode.envoy.operators import ATTRIBUTES, NUMBERS, TEXTS, decoded
+from pipeline.decode.kernels.columns import NOTHING, numbers as as_numbers, texts, times
+from pipeline.decode.kernels.kernel import Ints
+from pipeline.decode.kernels.slice_objects import objects_of
+from pipeline.decode.lines.access_log_rows import Told
+from pipeline.decode.lines.lines import LineFormat, Lines, lines_of
+from pipeline.decode.lines.text_values import rfc3339, whole_numbers
+from pipeline.decode.lines.tokens import requests, tokens, without_dashes
 from pipeline.model.decoded import Decoded
 
 ENVOY: Final = (

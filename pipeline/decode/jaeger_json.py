@@ -17,7 +17,7 @@ from opentelemetry.proto.common.v1.common_pb2 import KeyValue
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 
 from pipeline.decode import otlp_traces
-from pipeline.decode.via_otlp import (
+from pipeline.decode.otlp.via_otlp import (
     UINT32_MAX,
     BadRecord,
     Converted,

@@ -16,8 +16,12 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.decode.consumers import consumers
-from pipeline.decode.gateway_records import (
+from pipeline.decode.kernels.kernel import Ints
+from pipeline.decode.lines.lines import Checked, LineFormat
+from pipeline.decode.lines.trace_ids import trace_ids
+from pipeline.decode.otlp.consumers import consumers
+from pipeline.decode.privacy.pseudonyms import hashed
+from pipeline.decode.records.gateway_records import (
     MILLISECONDS,
     RATE_LIMITED,
     UPSTREAM_FAILED,
@@ -36,12 +40,8 @@ from pipeline.decode.gateway_records import (
     resources_of,
     where,
 )
-from pipeline.decode.kernel import Ints
-from pipeline.decode.lines import Checked, LineFormat
-from pipeline.decode.pseudonyms import hashed
-from pipeline.decode.record_cells import Cells, column_of, truths
-from pipeline.decode.record_plan import Records
-from pipeline.decode.trace_ids import trace_ids
+from pipeline.decode.records.record_cells import Cells, column_of, truths
+from pipeline.decode.records.record_plan import Records
 from pipeline.model.decoded import Decoded
 
 _REQUEST_HEADERS: Final = {

@@ -11,12 +11,12 @@ from typing import Final
 import numpy as np
 import pyarrow as pa
 
-from pipeline.decode.access_log_rows import Told
-from pipeline.decode.columns import NOTHING, texts, times
-from pipeline.decode.lines import LineFormat, lines_of
-from pipeline.decode.linkerd_lines import NUMBERS, TEXTS, decoded
-from pipeline.decode.text_values import rfc3339, whole_numbers
-from pipeline.decode.tokens import requests, tokens, without_dashes
+from pipeline.decode.kernels.columns import NOTHING, texts, times
+from pipeline.decode.lines.access_log_rows import Told
+from pipeline.decode.lines.lines import LineFormat, lines_of
+from pipeline.decode.lines.linkerd_lines import NUMBERS, TEXTS, decoded
+from pipeline.decode.lines.text_values import rfc3339, whole_numbers
+from pipeline.decode.lines.tokens import requests, tokens, without_dashes
 from pipeline.model.decoded import Decoded
 
 TOKENS: Final = (

@@ -8,13 +8,13 @@ from typing import Final
 
 import numpy as np
 
-from pipeline.decode.access_log_rows import Told
-from pipeline.decode.columns import times
-from pipeline.decode.flat_json import REASONS, FlatJson
-from pipeline.decode.json_lines import has_keys
-from pipeline.decode.lines import LineFormat, lines_of
-from pipeline.decode.linkerd_lines import ATTRIBUTES, NUMBERS, TEXTS, decoded
-from pipeline.decode.text_values import of_texts, rfc3339
+from pipeline.decode.kernels.columns import times
+from pipeline.decode.lines.access_log_rows import Told
+from pipeline.decode.lines.flat_json import REASONS, FlatJson
+from pipeline.decode.lines.json_lines import has_keys
+from pipeline.decode.lines.lines import LineFormat, lines_of
+from pipeline.decode.lines.linkerd_lines import ATTRIBUTES, NUMBERS, TEXTS, decoded
+from pipeline.decode.lines.text_values import of_texts, rfc3339
 from pipeline.model.decoded import Decoded
 
 LINES: Final = LineFormat(has_keys("client.addr", "timestamp", "uri"), json=True)

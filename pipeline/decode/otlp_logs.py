@@ -16,16 +16,16 @@ import pyarrow.compute as pc
 from google.protobuf.wrappers_pb2 import BytesValue
 from numpy.typing import NDArray
 
-from pipeline.decode.columns import GOOD, NOTHING, ids, numbers, texts, times
-from pipeline.decode.declaration import Messages, Row, Store
-from pipeline.decode.gate import Gate
-from pipeline.decode.intern import RESOURCE_ROWS, SCOPE_ROWS, bytes_of
-from pipeline.decode.json_text import objects
-from pipeline.decode.masking import MaskedKeys
-from pipeline.decode.otlp_access_logs import access_logs, may_have
-from pipeline.decode.otlp_common import COMMON, STRING
-from pipeline.decode.refusals import with_records
-from pipeline.decode.wire import Format, Rows, Walked
+from pipeline.decode.gates.gate import Gate
+from pipeline.decode.kernels.columns import GOOD, NOTHING, ids, numbers, texts, times
+from pipeline.decode.kernels.json_text import objects
+from pipeline.decode.otlp.access_logs import access_logs, may_have
+from pipeline.decode.otlp.common import COMMON, STRING
+from pipeline.decode.privacy.masking import MaskedKeys
+from pipeline.decode.wire.declaration import Messages, Row, Store
+from pipeline.decode.wire.intern import RESOURCE_ROWS, SCOPE_ROWS, bytes_of
+from pipeline.decode.wire.refusals import with_records
+from pipeline.decode.wire.walk import Format, Rows, Walked
 from pipeline.model.decoded import Decoded, Refusal
 from pipeline.model.tables import ACCESS_LOGS, LOGS, RESOURCES, SCOPES
 

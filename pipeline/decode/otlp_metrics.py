@@ -12,17 +12,17 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from pipeline.decode.columns import NOTHING, numbers, texts, times
-from pipeline.decode.declaration import Action, Check, Each, Enter, Messages, Row, Store
-from pipeline.decode.gate import Gate
-from pipeline.decode.intern import RESOURCE_ROWS, SCOPE_ROWS
-from pipeline.decode.json_records import Field, arrays, ready_texts
-from pipeline.decode.json_text import double_texts, objects
-from pipeline.decode.kernel import Ints
-from pipeline.decode.lists import lists, varint_lists
-from pipeline.decode.otlp_common import COMMON
-from pipeline.decode.refusals import LONGEST_NAME, Bad, too_long, with_bad
-from pipeline.decode.wire import Format, Rows, Walked
+from pipeline.decode.gates.gate import Gate
+from pipeline.decode.kernels.columns import NOTHING, numbers, texts, times
+from pipeline.decode.kernels.json_text import double_texts, objects
+from pipeline.decode.kernels.kernel import Ints
+from pipeline.decode.kernels.lists import lists, varint_lists
+from pipeline.decode.otlp.common import COMMON
+from pipeline.decode.otlp.json_records import Field, arrays, ready_texts
+from pipeline.decode.wire.declaration import Action, Check, Each, Enter, Messages, Row, Store
+from pipeline.decode.wire.intern import RESOURCE_ROWS, SCOPE_ROWS
+from pipeline.decode.wire.refusals import LONGEST_NAME, Bad, too_long, with_bad
+from pipeline.decode.wire.walk import Format, Rows, Walked
 from pipeline.model.decoded import Decoded, Refusal
 from pipeline.model.tables import METRIC_POINTS, RESOURCES, SCOPES
 

@@ -13,21 +13,30 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from pipeline.decode import kong_spans
-from pipeline.decode.attributes import RPC_SERVICE, SPAN_ATTRIBUTES
-from pipeline.decode.columns import GOOD, WRONG_LENGTH, ZERO, Ids, ids, numbers, texts, times
-from pipeline.decode.consumers import by_rank
-from pipeline.decode.declaration import Enter, Messages, Row, Store
-from pipeline.decode.gate import Gate
-from pipeline.decode.intern import KONG, LINKERD_PROXY, RESOURCE_ROWS, SCOPE_ROWS, Interned
-from pipeline.decode.json_records import Field, arrays, ready_texts
-from pipeline.decode.json_text import objects
-from pipeline.decode.kernel import Ints
-from pipeline.decode.otlp_common import COMMON
-from pipeline.decode.promote import Promotion
-from pipeline.decode.sampling import thresholds
-from pipeline.decode.text import OFFSET_BITS
-from pipeline.decode.wire import Format, Rows, Walked
+from pipeline.decode.gates.gate import Gate
+from pipeline.decode.kernels.columns import (
+    GOOD,
+    WRONG_LENGTH,
+    ZERO,
+    Ids,
+    ids,
+    numbers,
+    texts,
+    times,
+)
+from pipeline.decode.kernels.json_text import objects
+from pipeline.decode.kernels.kernel import Ints
+from pipeline.decode.kernels.text import OFFSET_BITS
+from pipeline.decode.otlp import kong_spans
+from pipeline.decode.otlp.attributes import RPC_SERVICE, SPAN_ATTRIBUTES
+from pipeline.decode.otlp.common import COMMON
+from pipeline.decode.otlp.consumers import by_rank
+from pipeline.decode.otlp.json_records import Field, arrays, ready_texts
+from pipeline.decode.otlp.promote import Promotion
+from pipeline.decode.otlp.sampling import thresholds
+from pipeline.decode.wire.declaration import Enter, Messages, Row, Store
+from pipeline.decode.wire.intern import KONG, LINKERD_PROXY, RESOURCE_ROWS, SCOPE_ROWS, Interned
+from pipeline.decode.wire.walk import Format, Rows, Walked
 from pipeline.model.decoded import Decoded, Refusal
 from pipeline.model.tables import RESOURCES, SCOPES, SPANS
 from pipeline.model.topics import OTLP_TRACES_FORMAT

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from pipeline.decode.exposition import PROMETHEUS, decode_exposition
+from pipeline.decode.prometheus.exposition import PROMETHEUS, decode_exposition
 from pipeline.model.decoded import Decoded
 
 

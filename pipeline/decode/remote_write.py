@@ -9,16 +9,16 @@ from typing import Final
 
 import numpy as np
 
-from pipeline.decode.columns import texts
-from pipeline.decode.families import Declared
-from pipeline.decode.gate import Gate
-from pipeline.decode.label_masking import overwrite, secret_labels
-from pipeline.decode.label_rows import labels_of
-from pipeline.decode.masking import MaskedKeys
-from pipeline.decode.remote_messages import REMOTE_WRITE, TYPES
-from pipeline.decode.remote_rows import decoded_of
-from pipeline.decode.remote_series import RECORDS, Remote, Series, series_of
-from pipeline.decode.wire import Walked
+from pipeline.decode.gates.gate import Gate
+from pipeline.decode.kernels.columns import texts
+from pipeline.decode.privacy.label_masking import overwrite, secret_labels
+from pipeline.decode.privacy.masking import MaskedKeys
+from pipeline.decode.prometheus.families import Declared
+from pipeline.decode.prometheus.label_rows import labels_of
+from pipeline.decode.prometheus.remote_messages import REMOTE_WRITE, TYPES
+from pipeline.decode.prometheus.remote_rows import decoded_of
+from pipeline.decode.prometheus.remote_series import RECORDS, Remote, Series, series_of
+from pipeline.decode.wire.walk import Walked
 from pipeline.model.decoded import Decoded, Refusal
 
 

@@ -10,20 +10,20 @@ from typing import Final
 import numpy as np
 import pyarrow as pa
 
-from pipeline.decode.columns import texts
-from pipeline.decode.families import Declared, stem_of
-from pipeline.decode.gate import Gate
-from pipeline.decode.hashing import distinct
-from pipeline.decode.kernel import Ints
-from pipeline.decode.label_masking import overwrite, secret_labels
-from pipeline.decode.label_rows import label_rows
-from pipeline.decode.lists import varint_lists
-from pipeline.decode.masking import MaskedKeys
-from pipeline.decode.remote_messages import REMOTE_WRITE_2, TYPES
-from pipeline.decode.remote_rows import decoded_of
-from pipeline.decode.remote_series import EXEMPLARS, RECORDS, Remote, Series, series_of
-from pipeline.decode.samples import Truths
-from pipeline.decode.wire import Rows, Walked
+from pipeline.decode.gates.gate import Gate
+from pipeline.decode.kernels.columns import texts
+from pipeline.decode.kernels.hashing import distinct
+from pipeline.decode.kernels.kernel import Ints
+from pipeline.decode.kernels.lists import varint_lists
+from pipeline.decode.privacy.label_masking import overwrite, secret_labels
+from pipeline.decode.privacy.masking import MaskedKeys
+from pipeline.decode.prometheus.families import Declared, stem_of
+from pipeline.decode.prometheus.label_rows import label_rows
+from pipeline.decode.prometheus.remote_messages import REMOTE_WRITE_2, TYPES
+from pipeline.decode.prometheus.remote_rows import decoded_of
+from pipeline.decode.prometheus.remote_series import EXEMPLARS, RECORDS, Remote, Series, series_of
+from pipeline.decode.prometheus.samples import Truths
+from pipeline.decode.wire.walk import Rows, Walked
 from pipeline.model.decoded import Decoded, Refusal
 
 

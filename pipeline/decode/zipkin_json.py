@@ -11,8 +11,8 @@ from opentelemetry.proto.common.v1.common_pb2 import KeyValue
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 
 from pipeline.decode import otlp_traces
-from pipeline.decode.documents import Documents
-from pipeline.decode.via_otlp import (
+from pipeline.decode.gates.documents import Documents
+from pipeline.decode.otlp.via_otlp import (
     BadRecord,
     Converted,
     Gathering,

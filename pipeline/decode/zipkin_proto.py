@@ -14,11 +14,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 from pipeline.decode import otlp_traces, zipkin_json
-from pipeline.decode.declaration import Enter, Messages, Row, Store
-from pipeline.decode.gate import Gate
-from pipeline.decode.intern import bytes_of
-from pipeline.decode.via_otlp import BadRecord, Converted, Gathering, Refused, decode_through
-from pipeline.decode.wire import Format, Rows, Walked
+from pipeline.decode.gates.gate import Gate
+from pipeline.decode.otlp.via_otlp import BadRecord, Converted, Gathering, Refused, decode_through
+from pipeline.decode.wire.declaration import Enter, Messages, Row, Store
+from pipeline.decode.wire.intern import bytes_of
+from pipeline.decode.wire.walk import Format, Rows, Walked
 from pipeline.model.decoded import Decoded, Refusal
 from pipeline.model.topics import ZIPKIN_PROTO_FORMAT
 

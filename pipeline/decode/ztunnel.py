@@ -24,14 +24,20 @@ import polars as pl
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from pipeline.decode import access_log_rows
-from pipeline.decode.access_log_rows import Told
-from pipeline.decode.columns import NOTHING, texts, times
-from pipeline.decode.flat_json import BAD_NUMBER, REASONS as JSON_REASONS, FlatJson, Read, merged
-from pipeline.decode.lines import LineFormat, Lines, lines_of
-from pipeline.decode.pairs import pairs
-from pipeline.decode.text import OFFSET_BITS
-from pipeline.decode.text_values import durations, of_texts, rfc3339, whole_numbers
+from pipeline.decode.kernels.columns import NOTHING, texts, times
+from pipeline.decode.kernels.text import OFFSET_BITS
+from pipeline.decode.lines import access_log_rows
+from pipeline.decode.lines.access_log_rows import Told
+from pipeline.decode.lines.flat_json import (
+    BAD_NUMBER,
+    REASONS as JSON_REASONS,
+    FlatJson,
+    Read,
+    merged,
+)
+from pipeline.decode.lines.lines import LineFormat, Lines, lines_of
+from pipeline.decode.lines.pairs import pairs
+from pipeline.decode.lines.text_values import durations, of_texts, rfc3339, whole_numbers
 from pipeline.model.decoded import Decoded
 from pipeline.model.pods import service_of_pod
 

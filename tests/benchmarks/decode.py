@@ -17,8 +17,8 @@ import pyarrow as pa
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from pipeline.decode import DECODERS
-from pipeline.decode.attributes import SPAN_ATTRIBUTES
 from pipeline.decode.door import MaskedKeys, admit
+from pipeline.decode.otlp.attributes import SPAN_ATTRIBUTES
 from pipeline.decode.otlp_traces import decode
 from pipeline.model.tables import SPANS as TABLE
 from tests.benchmarks import als_entries, metric_scrapes

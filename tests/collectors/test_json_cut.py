@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 from collectors.json_cut import cut
-from pipeline.decode.via_otlp import flat
+from pipeline.decode.otlp.via_otlp import flat
 from pipeline.errors import DecodeError
 
 RECORDS = st.recursive(

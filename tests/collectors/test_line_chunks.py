@@ -7,7 +7,7 @@ from hypothesis import given, strategies as st
 
 from collectors.line_chunks import CHUNK_BYTES, LINE_LIMIT, Chunk, LineReader, chunks
 from collectors.pieces import MESSAGE_BYTES, Fault, Piece
-from pipeline.decode.masking import MaskedKeys
+from pipeline.decode.privacy.masking import MaskedKeys
 
 GOOD = b'10.0.0.1 - - [25/Nov/2020:21:26:18 +0000] "GET / HTTP/1.1" 200 1\n'
 

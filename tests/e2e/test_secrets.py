@@ -26,7 +26,7 @@ from collectors.receive.kong_http_log import KONG_HTTP_LOG
 from pipeline.bus.kafka import KafkaBus
 from pipeline.bus.settings import KafkaSettings
 from pipeline.decode.door import MaskedKeys, admit_foreign
-from pipeline.decode.persons import Persons
+from pipeline.decode.privacy.persons import Persons
 from pipeline.model.ledger import Ledger
 from pipeline.model.topics import (
     EXPOSITION_FORMATS,

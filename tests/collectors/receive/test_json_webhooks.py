@@ -11,8 +11,8 @@ import pytest
 from collectors.receive.apigee_http import APIGEE_HTTP
 from collectors.receive.kong_http_log import KONG_HTTP_LOG
 from pipeline.decode import DECODERS
-from pipeline.decode.line_door import admit_lines
-from pipeline.decode.masking import MaskedKeys
+from pipeline.decode.gates.line_door import admit_lines
+from pipeline.decode.privacy.masking import MaskedKeys
 from pipeline.jobs.decoding import decode_messages, quarantine_rows
 from pipeline.model.ledger import Outcome
 from pipeline.model.topics import RAW_TELEMETRY

@@ -6,7 +6,7 @@ import pytest
 from pipeline.analyze import alias
 from pipeline.analyze.graph import build
 from pipeline.analyze.minutes import derive
-from pipeline.decode.attributes import SPAN_ATTRIBUTES
+from pipeline.decode.otlp.attributes import SPAN_ATTRIBUTES
 from tests.pipeline.analyze.test_access_log import CALLED, inbound, nameless, outbound
 from tests.pipeline.analyze.test_pair import END, START, edges, span
 from tests.pipeline.analyze.traffic import CLIENT, SERVER, access_logs, resources, spans

@@ -9,7 +9,7 @@ from hypothesis import given, strategies as st
 
 from pipeline.decode import DECODERS
 from pipeline.decode.apigee import LINES, decode, opened
-from pipeline.decode.gateway_records import BAD_CSV, UNEVEN
+from pipeline.decode.records.gateway_records import BAD_CSV, UNEVEN
 from tests.golden import Golden
 from tests.pipeline.decode.gateway_rows import as_text, one, refused, rows
 from tests.recordings import shared

@@ -12,7 +12,7 @@ from hypothesis import given, strategies as st
 
 from pipeline.decode import DECODERS, cloudwatch
 from pipeline.decode.aws_apigateway import LINES, decode, without_ids
-from pipeline.decode.gateway_records import CONTROL
+from pipeline.decode.records.gateway_records import CONTROL
 from tests.golden import Golden
 from tests.pipeline.decode.gateway_rows import as_text, one, refused, rows
 from tests.recordings import shared

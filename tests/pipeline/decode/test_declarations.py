@@ -11,8 +11,9 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
 )
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
-from pipeline.decode import als_messages, otlp_logs, otlp_metrics, otlp_traces, zipkin_proto
-from pipeline.decode.declaration import Check, Each, Enter, Messages, Row, Store
+from pipeline.decode import otlp_logs, otlp_metrics, otlp_traces, zipkin_proto
+from pipeline.decode.envoy import als_messages
+from pipeline.decode.wire.declaration import Check, Each, Enter, Messages, Row, Store
 from tests.zipkin_pb import ListOfSpans
 
 FORMATS = {

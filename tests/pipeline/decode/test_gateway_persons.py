@@ -5,10 +5,10 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from pipeline.decode import DECODERS
-from pipeline.decode.line_door import admit_lines
-from pipeline.decode.masking import MaskedKeys
-from pipeline.decode.persons import Persons
-from pipeline.decode.text_persons import TextPersons
+from pipeline.decode.gates.line_door import admit_lines
+from pipeline.decode.privacy.masking import MaskedKeys
+from pipeline.decode.privacy.persons import Persons
+from pipeline.decode.privacy.text_persons import TextPersons
 from pipeline.model.personal_fields import PersonalData
 from tests.pipeline.decode.gateway_rows import rows
 from tests.pipeline.decode.test_gateway_secrets import FORMATS, HERE, leaves, planted, record

@@ -11,8 +11,8 @@ import orjson
 import pytest
 
 from pipeline.decode import DECODERS
-from pipeline.decode.line_door import admit_lines
-from pipeline.decode.masking import MaskedKeys
+from pipeline.decode.gates.line_door import admit_lines
+from pipeline.decode.privacy.masking import MaskedKeys
 from tests.pipeline.decode.gateway_rows import rows
 
 HERE = Path(__file__).parent

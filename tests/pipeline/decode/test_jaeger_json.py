@@ -11,7 +11,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from pipeline.decode import jaeger_json
-from pipeline.decode.via_otlp import Converted
+from pipeline.decode.otlp.via_otlp import Converted
 from tests.golden import Golden
 from tests.recordings import shared
 

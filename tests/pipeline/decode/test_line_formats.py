@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from pipeline.decode import DECODERS
-from pipeline.decode.line_door import admit_lines, format_of_lines, line_format
-from pipeline.decode.masking import MaskedKeys
+from pipeline.decode.gates.line_door import admit_lines, format_of_lines, line_format
+from pipeline.decode.privacy.masking import MaskedKeys
 from pipeline.model.topics import LINE_FORMATS
 from tests.golden import Golden
 from tests.pipeline.decode.line_rows import rows_of

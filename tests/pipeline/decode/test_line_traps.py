@@ -5,7 +5,7 @@ import polars as pl
 import pytest
 from envoy.data.accesslog.v3.accesslog_pb2 import AccessLogType
 
-from pipeline.decode.envoy_lines import LOG_TYPES
+from pipeline.decode.envoy.operators import LOG_TYPES
 from pipeline.model.pods import service_of_pod
 from tests.pipeline.decode.line_rows import one_line, reasons
 

@@ -9,9 +9,10 @@ from hypothesis import given, settings, strategies as st
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 
-from pipeline.decode import DECODERS, kong_otlp
+from pipeline.decode import DECODERS
 from pipeline.decode.door import MaskedKeys, admit
-from pipeline.decode.otlp_access_logs import may_have
+from pipeline.decode.otlp import kong_otlp
+from pipeline.decode.otlp.access_logs import may_have
 from pipeline.model.decoded import Decoded
 from tests.golden import Golden
 from tests.pipeline.decode.gateway_rows import as_text, rows

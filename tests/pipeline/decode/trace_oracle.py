@@ -11,7 +11,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans, Span, Status
 
-from pipeline.decode.attributes import SPAN_ATTRIBUTES
+from pipeline.decode.otlp.attributes import SPAN_ATTRIBUTES
 from pipeline.model.consumers import CONSUMER_RULES, PERSONS
 from pipeline.model.decoded import Decoded
 from pipeline.model.tables import RESOURCES, SCOPES, SPANS

@@ -8,7 +8,7 @@ from google.protobuf import json_format
 from hypothesis import given, settings, strategies as st
 
 from pipeline.decode import DECODERS
-from pipeline.decode.masking import MaskedKeys
+from pipeline.decode.privacy.masking import MaskedKeys
 from pipeline.model.ledger import Flow, Outcome
 from pipeline.model.topics import OTLP_LOGS, OTLP_METRICS, OTLP_SPANS, RAW_TELEMETRY, TOPICS
 from pipeline.store import open_store

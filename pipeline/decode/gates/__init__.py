@@ -1,0 +1,1 @@
+"""What the check at the door knows of each kind of format."""

@@ -1,0 +1,78 @@
+"""The check at the door of scraped text: secrets masked, bad lines found.
+
+Labels are read before their values are masked, since what follows ``code=`` in a query is a secret
+and a label ``code="503"`` is none. Masked are the values of labels whose names are those of
+secrets; what looks like one in any value (a query, a token, a password in a URL) and in comments;
+and lines that cannot be read, as lines of any other text.
+"""
+
+import numpy as np
+
+from pipeline.decode import DECODERS
+from pipeline.decode.gates.line_door import AdmittedLines
+from pipeline.decode.kernels.kernel import Buffer, Ints, buffer_of, kernel
+from pipeline.decode.kernels.text import OFFSET_BITS
+from pipeline.decode.lines.lines import lines_of
+from pipeline.decode.privacy.label_masking import secret_labels
+from pipeline.decode.privacy.masking import MaskedKeys
+from pipeline.decode.prometheus.exposition_scan import scan
+from pipeline.errors import DecodeError
+from pipeline.model.topics import FORMAT_SIGNAL
+
+_STAR, _NEWLINE, _EQUALS, _QUOTE, _BACKSLASH = 0x2A, 0x0A, 0x3D, 0x22, 0x5C
+
+
+def admit_exposition(format_name: str, body: bytes, masked: MaskedKeys) -> AdmittedLines:
+    """Mask the secrets of scraped text and count its records.
+
+    Raises:
+        DecodeError: nothing of it can be taken.
+    """
+    shown = mask_exposition(format_name, body, masked)
+    decoded = DECODERS[format_name]([shown])
+    for refusal in decoded.refused:
+        if refusal.whole:
+            raise DecodeError(refusal.reason, offset=refusal.offset, format=format_name)
+    rows = decoded.batches[FORMAT_SIGNAL[format_name]]
+    return AdmittedLines(shown, rows.num_rows, decoded.refused)
+
+
+def mask_exposition(format_name: str, body: bytes, masked: MaskedKeys) -> bytes:
+    """The text with its secrets overwritten, of the same length."""
+    lines = lines_of([body])
+    found = scan(lines)
+    text = buffer_of([body])
+    for labels in (found.labels, found.exemplar_labels):
+        secret = secret_labels(lines.buffer, labels.column("key"), masked.names)
+        _mask_values(text, labels.column("value")[secret] >> OFFSET_BITS)
+    values = np.concatenate(
+        [labels.column("value") >> OFFSET_BITS for labels in (found.labels, found.exemplar_labels)]
+    )
+    _exchange(text, values, _EQUALS, _NEWLINE)
+    text = buffer_of([masked.mask_text(text.data[: text.size].tobytes(), format_name)])
+    _exchange(text, values, _NEWLINE, _EQUALS)
+    return text.data[: text.size].tobytes()
+
+
+@kernel
+def _mask_values(source: Buffer, begins: Ints) -> None:
+    """Overwrite each text up to the quote that ends it."""
+    data = source.data
+    for begin in begins:
+        at = begin
+        while at < source.size and data[at] not in (_QUOTE, _NEWLINE):
+            if data[at] == _BACKSLASH and data[at + 1] in (_BACKSLASH, _QUOTE):
+                data[at] = _STAR
+                at += 1
+            data[at] = _STAR
+            at += 1
+
+
+@kernel
+def _exchange(source: Buffer, values: Ints, old: int, new: int) -> None:
+    """Put another byte in the place of the sign between each label and its value."""
+    for begin in values:
+        at = begin - 2
+        while source.data[at] != old:
+            at -= 1
+        source.data[at] = new

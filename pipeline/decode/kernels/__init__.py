@@ -1,0 +1,1 @@
+"""What is compiled: buffers, texts, hashes, and the columns and JSON that come out of them."""

@@ -1,0 +1,1 @@
+"""Lines of text: tokens, pairs, flat JSON, and what their texts mean."""

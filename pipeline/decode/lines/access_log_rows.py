@@ -1,0 +1,135 @@
+"""Columns of access logs to rows, and who told them to rows of ``resources``."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import orjson
+import polars as pl
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from pipeline.decode.wire.intern import id_of
+from pipeline.model.decoded import Decoded, Refusal
+from pipeline.model.tables import ACCESS_LOGS, RESOURCES
+
+WHO: Final = {
+    "service_namespace": "service.namespace",
+    "service_name": "service.name",
+    "service_version": "service.version",
+    "service_instance_id": "service.instance.id",
+    "workload": "k8s.workload.name",
+    "cluster": "k8s.cluster.name",
+    "zone": "cloud.availability_zone",
+    "system": "system",
+}
+"""Columns of ``resources`` that lines can fill, and the attributes they are kept as."""
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What lines told, one value for each line, good or bad.
+
+    Attributes:
+        times: when each request began.
+        fields: columns by the names that the format has for them.
+        attributes: JSON objects of what has no column.
+        bad: of each line the number of what is wrong with it; 0 nothing.
+        refused: what is told of the bad ones.
+    """
+
+    times: pa.Array
+    fields: Mapping[str, pa.Array]
+    attributes: pa.Array
+    bad: NDArray[np.integer]
+    refused: tuple[Refusal, ...] = ()
+
+
+def decoded(
+    told: Told,
+    columns: Sequence[pl.Expr | str],
+    who: Sequence[pl.Expr] = (),
+    *,
+    by: Sequence[pl.Expr | str] = (),
+) -> Decoded:
+    """The rows of the good lines.
+
+    Args:
+        told: the lines.
+        columns: columns of ``access_logs``, in terms of the format's fields; those that are not
+            given are null.
+        who: columns out of ``WHO``, in terms of ``by``; none where lines never tell. A line that
+            tells nothing but its system refers to a resource in which nobody is named.
+        by: what ``who`` needs, of which there are few different values.
+    """
+    good = told.bad == 0
+    if not good.any():
+        return Decoded(refused=told.refused)
+    arrays = {**told.fields, "start_time": told.times, "attributes": told.attributes}
+    lines = pl.DataFrame({name: pl.Series(name, array) for name, array in arrays.items()})
+    if not good.all():
+        lines = lines.filter(pl.Series(good))
+    rows = lines.select("start_time", "attributes", *columns)
+    if not who:
+        return Decoded({ACCESS_LOGS.name: access_log_rows(rows)}, told.refused)
+    ids, resources = reporters(lines.select(*by), who)
+    batches = {
+        ACCESS_LOGS.name: access_log_rows(rows.with_columns(ids)),
+        RESOURCES.name: resources,
+    }
+    return Decoded(batches, told.refused)
+
+
+def access_log_rows(columns: pl.DataFrame) -> pa.Table:
+    """Rows of ``access_logs``; a column that is not given is null.
+
+    Raises:
+        KeyError: there is no such column.
+    """
+    unknown = set(columns.columns) - set(ACCESS_LOGS.names)
+    if unknown:
+        raise KeyError(*unknown)
+    arrow = ACCESS_LOGS.arrow
+    arrays = [
+        columns[field.name].to_arrow().cast(field.type)
+        if field.name in columns.columns
+        else pa.nulls(len(columns), field.type)
+        for field in arrow
+    ]
+    return pa.table(arrays, arrow)
+
+
+def reporters(lines: pl.DataFrame, who: Sequence[pl.Expr]) -> tuple[pl.Series, pa.Table]:
+    """The ``resource_id`` of each line, and the rows of ``resources`` that they refer to.
+
+    Args:
+        lines: what tells who wrote each line.
+        who: columns out of ``WHO``, in terms of these.
+    """
+    different = lines.unique(maintain_order=True)
+    rows = [_resource(row) for row in different.select(*who).iter_rows(named=True)]
+    ids = pl.Series("resource_id", [row["resource_id"] for row in rows], pl.String)
+    told = {row["resource_id"]: row for row in rows}
+    resources = pa.Table.from_pylist(list(told.values()), RESOURCES.arrow)
+    if len(told) == 1:
+        return ids.new_from_index(0, len(lines)), resources
+    found = lines.join(
+        different.with_columns(ids),
+        on=lines.columns,
+        how="left",
+        nulls_equal=True,
+        maintain_order="left",
+    )
+    return found["resource_id"], resources
+
+
+def _resource(row: Mapping[str, str | None]) -> dict[str, str | None]:
+    attributes = {WHO[name]: value for name, value in row.items() if value is not None}
+    canonical = orjson.dumps(attributes, option=orjson.OPT_SORT_KEYS)
+    return {"resource_id": id_of(canonical), **row, "attributes": canonical.decode()}
+
+
+def http_version(told: pl.Expr) -> pl.Expr:
+    """The version as Envoy writes it: ``HTTP/2`` for ``HTTP/2.0``."""
+    return told.str.replace(r"^(HTTP/[23])\.0$", "${1}")

@@ -1,0 +1,1 @@
+"""What formats that are OTLP, or become it, have in common."""

@@ -1,0 +1,1 @@
+"""Secrets and persons: hidden in place, before anything is stored."""

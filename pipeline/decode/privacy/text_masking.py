@@ -1,0 +1,425 @@
+"""Secrets in lines of text and JSON are overwritten in place, whatever field they stand in.
+
+A log line is no structure that could be trusted: a path holds a query, a referrer a URL with
+credentials, a user agent what its sender liked. So masking looks at the text and not at fields:
+
+* what follows the name of a secret: ``name=value``, ``name: value``, ``"name": "value"``, also
+  percent-encoded, and whatever a JSON array or object holds under such a name;
+* what follows ``Bearer`` and ``Basic``; JSON web tokens; what stands before the ``@`` of a URL.
+
+Values keep their length, so that offsets stay what they were and numbers stay numbers.
+"""
+
+from collections.abc import Iterable
+from typing import Final, NamedTuple
+
+import numpy as np
+
+from pipeline.decode.kernels.kernel import Buffer, Bytes, Ints, buffer_of, inlined, kernel
+from pipeline.decode.kernels.text import LENGTH_MASK, OFFSET_BITS, slices_of
+from pipeline.model.secret_keys import KEY_IDS, SECRET_PARAMETERS, SECRET_WORDS
+
+_STAR: Final = ord("*")
+_ONE: Final = ord("1")
+_SPACE, _TAB, _NEWLINE, _QUOTE, _BACKSLASH = 0x20, 0x09, 0x0A, 0x22, 0x5C
+_COLON, _EQUALS, _PERCENT, _AT, _SLASH, _DOT = 0x3A, 0x3D, 0x25, 0x40, 0x2F, 0x2E
+_LOW: Final = 31
+_LONGEST_NAME: Final = 128
+_LONGEST_CREDENTIALS: Final = 256
+_SHORTEST_SECRET: Final = 6
+"""How much text must follow ``Bearer`` or ``Basic``, or an ``eyJ``, to be taken for a secret."""
+
+_LETTER, _NAME, _TOKEN, _END, _TRIGGER = 1, 2, 4, 8, 16
+"""What a byte may be: a letter or digit; part of a name; part of a token; the end of an unquoted
+value; worth a second look."""
+
+
+def _classes() -> Bytes:
+    classes = np.zeros(256, np.uint8)
+    alphanumeric = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
+    for text, kind in (
+        (alphanumeric, _LETTER | _NAME | _TOKEN),
+        (b"-_.", _NAME | _TOKEN),
+        (b"+/=~", _TOKEN),
+        (b" \t\r\n\"&';,)]}#\\|<>", _END),
+        (b"=:%@e ", _TRIGGER),
+    ):
+        classes[np.frombuffer(text, np.uint8)] |= kind
+    return classes
+
+
+_CLASS: Final = _classes()
+_JSON_WORDS: Final = np.frombuffer(b"true falsenull ", np.uint8)
+"""Five bytes each; what may stand where a secret is expected and is none."""
+
+
+class Names(NamedTuple):
+    """Names as kernels take them: all in one buffer, in lower case with ``-`` for ``_``.
+
+    Attributes:
+        text: the names.
+        words: those that count wherever they stand in a name.
+        keys: those that must be the last words of a name.
+        parameters: the same, of query parameters and cookies.
+        ids: last words of names that are never secret.
+        bounds: by byte the first of the words that begin with it, and the first after them.
+        starts: by the low bits of two bytes whether a word may begin with them; most do not.
+        key_bounds: the same of the keys that end with it; these are sorted so.
+        parameter_bounds: the same of the parameters.
+    """
+
+    text: Buffer
+    words: Ints
+    keys: Ints
+    parameters: Ints
+    ids: Ints
+    bounds: Ints
+    starts: Bytes
+    key_bounds: Ints
+    parameter_bounds: Ints
+
+
+class TextMask:
+    """Names whose values are masked in text, compiled once; letter case does not matter.
+
+    Attributes:
+        names: the names as kernels take them.
+
+    Args:
+        keys: names beside those of ``model/secret_keys.py``.
+    """
+
+    def __init__(self, keys: Iterable[str] = ()) -> None:
+        groups = (SECRET_WORDS, set(keys), SECRET_PARAMETERS, KEY_IDS)
+        words, lasts, parameters, ids = (
+            [name.lower().replace("_", "-").encode() for name in group if name] for group in groups
+        )
+        texts = [
+            sorted(words), sorted(lasts, key=_last), sorted(parameters, key=_last), sorted(ids)
+        ]  # fmt: skip
+        slices = slices_of([name for group in texts for name in group])
+        words_end, keys_end, parameters_end = np.cumsum([len(group) for group in texts[:-1]])
+        self.names = Names(
+            buffer_of(name for group in texts for name in group),
+            slices[:words_end],
+            slices[words_end:keys_end],
+            slices[keys_end:parameters_end],
+            slices[parameters_end:],
+            _bounds([name[0] for name in texts[0]]),
+            _starts(texts[0]),
+            _bounds([name[-1] for name in texts[1]]),
+            _bounds([name[-1] for name in texts[2]]),
+        )
+
+    def mask(self, data: bytes) -> bytes:
+        """The text with stars (in JSON numbers, ones) for secret values; of the same length."""
+        buffer = buffer_of([data])
+        if not _mask(buffer, 0, self.names):
+            return data
+        return buffer.data[: buffer.size].tobytes()
+
+
+def _last(name: bytes) -> int:
+    return name[-1]
+
+
+def _bounds(sorted_bytes: list[int]) -> Ints:
+    """By byte the first place where it stands in a sorted list, and the first after it."""
+    found = np.array(sorted_bytes, np.int64)
+    sides = [np.searchsorted(found, np.arange(256), side=side) for side in ("left", "right")]
+    return np.ascontiguousarray(np.stack(sides, axis=1), np.int64)
+
+
+def _starts(words: list[bytes]) -> Bytes:
+    """Which pairs of bytes may begin a word; letters have the same low bits in either case."""
+    starts = np.zeros((_LOW + 1, _LOW + 1), np.uint8)
+    for word in words:
+        for second in {word[1], ord("_") if word[1] == ord("-") else word[1]}:
+            starts[word[0] & _LOW, second & _LOW] = 1
+    return starts
+
+
+@kernel
+def mask_within(source: Buffer, begin: int, end: int, names: Names) -> int:
+    """Overwrite secrets of a text inside of other bytes; returns how many.
+
+    There is a byte before the text, which for the while becomes the end of a line: no name goes
+    back beyond it.
+    """
+    before = source.data[begin - 1]
+    source.data[begin - 1] = _NEWLINE
+    masked = _mask(Buffer(source.data, source.words, end), begin, names)
+    source.data[begin - 1] = before
+    return masked
+
+
+@kernel
+def _mask(source: Buffer, at: int, names: Names) -> int:
+    """Overwrite secrets from ``at`` on; returns how many."""
+    data, masked = source.data, 0
+    while at < source.size:
+        byte = data[at]
+        if not _CLASS[byte] & _TRIGGER:
+            at += 1
+            continue
+        end = at
+        if byte in (_EQUALS, _COLON, _PERCENT):
+            end = _after_name(source, at, names)
+        elif byte == _SPACE:
+            end = _after_scheme(source, at)
+        elif byte == _AT:
+            masked += _credentials(source, at)
+        else:
+            end = _web_token(source, at)
+        masked += end > at
+        at = max(end, at + 1)
+    return masked
+
+
+@kernel
+def _after_name(source: Buffer, at: int, names: Names) -> int:
+    """Mask what follows a separator at ``at`` behind the name of a secret; returns its end."""
+    data, begin = source.data, _behind(source, at)
+    colon = data[at] == _COLON or _lower(data[begin - 1]) == ord("a")
+    if begin == at or not _is_secret(source, at, names, not colon):
+        return at
+    while begin < source.size and data[begin] == _SPACE:
+        begin += 1
+    if data[begin] in (ord("["), ord("{")) and colon:
+        return _nested(source, begin)
+    if data[begin] == _QUOTE or (data[begin] == _BACKSLASH and data[begin + 1] == _QUOTE):
+        return _quoted(source, begin)
+    return _rest(source, begin) if colon else _unquoted(source, begin)
+
+
+@kernel
+def _behind(source: Buffer, at: int) -> int:
+    """Where the separator ``=``, ``:``, ``%3D`` or ``%3A`` at ``at`` ends; ``at`` if it is none."""
+    data = source.data
+    if data[at] != _PERCENT:
+        return at + 1
+    encoded = at + 3 <= source.size and data[at + 1] == ord("3")
+    return at + 3 if encoded and _lower(data[at + 2]) in (ord("a"), ord("d")) else at
+
+
+@kernel
+def _is_secret(source: Buffer, end: int, names: Names, parameter: bool) -> bool:  # noqa: FBT001 - kernels have no keyword arguments
+    """Whether the name before ``end`` is that of a secret; ``parameter``: if it is one's name."""
+    data = source.data
+    while end > 0 and (data[end - 1] in (_SPACE, _QUOTE, _BACKSLASH)):
+        end -= 1
+    for word in names.ids:
+        place = end - (word & LENGTH_MASK)
+        if place >= 0 and _same(source, place, names, word):
+            return False
+    begin = end
+    while begin > 0 and end - begin < _LONGEST_NAME and _CLASS[data[begin - 1]] & _NAME:
+        begin -= 1
+        if names.starts[data[begin] & _LOW, data[begin + 1] & _LOW] and _has_word(
+            source, begin, end, names
+        ):
+            return True
+    if begin == end:
+        return False
+    last = _lower(data[end - 1])
+    first, after = names.key_bounds[last]
+    if _is_last(source, begin, end, names, names.keys[first:after]):
+        return True
+    first, after = names.parameter_bounds[last]
+    return parameter and _is_last(source, begin, end, names, names.parameters[first:after])
+
+
+@kernel
+def _has_word(source: Buffer, place: int, end: int, names: Names) -> bool:
+    """Whether a word of secrets stands there, in a name that ends at ``end``."""
+    first, last = names.bounds[_lower(source.data[place])]
+    for word in names.words[first:last]:
+        if place + (word & LENGTH_MASK) <= end and _same(source, place, names, word):
+            return True
+    return False
+
+
+@kernel
+def _is_last(source: Buffer, begin: int, end: int, names: Names, of: Ints) -> bool:
+    """Whether a name ends with one of these words."""
+    for word in of:
+        place = end - (word & LENGTH_MASK)
+        if (
+            place >= begin
+            and (place == begin or not _CLASS[source.data[place - 1]] & _LETTER)
+            and _same(source, place, names, word)
+        ):
+            return True
+    return False
+
+
+@inlined
+def _same(source: Buffer, place: int, names: Names, word: int) -> bool:
+    known = word >> OFFSET_BITS
+    for index in range(word & LENGTH_MASK):
+        if _lower(source.data[place + index]) != names.text.data[known + index]:
+            return False
+    return True
+
+
+@inlined
+def _lower(byte: int) -> int:
+    if byte == ord("_"):
+        return ord("-")
+    return byte + 32 if ord("A") <= byte <= ord("Z") else byte
+
+
+@kernel
+def _nested(source: Buffer, at: int) -> int:
+    """Mask all strings of a JSON array or object; returns where it ends, or the line."""
+    data, depth = source.data, 0
+    while at < source.size and data[at] != _NEWLINE:
+        if data[at] == _QUOTE:
+            at = _quoted(source, at)
+            continue
+        depth += int(data[at] in (ord("["), ord("{"))) - int(data[at] in (ord("]"), ord("}")))
+        if ord("0") <= data[at] <= ord("9"):
+            data[at] = _ONE
+        at += 1
+        if depth == 0:
+            break
+    return at
+
+
+@kernel
+def _quoted(source: Buffer, at: int) -> int:
+    """Mask a string; returns where it ends. One in a string goes to the end of the outer one."""
+    data = source.data
+    at += 1 + int(data[at] == _BACKSLASH)
+    while at < source.size and data[at] != _QUOTE and data[at] != _NEWLINE:
+        if data[at] == _BACKSLASH and at + 1 < source.size and data[at + 1] != _NEWLINE:
+            data[at] = _STAR
+            at += 1
+        data[at] = _STAR
+        at += 1
+    return at + int(at < source.size and data[at] == _QUOTE)
+
+
+@kernel
+def _rest(source: Buffer, at: int) -> int:
+    """Mask a header's value up to the quote or line that ends it; JSON words stay, numbers do."""
+    data, end, number = source.data, at, True
+    while end < source.size and data[end] not in (_QUOTE, _NEWLINE):
+        closes = data[end] in (ord(","), ord("}"), ord("]"))
+        if closes and (number or _is_json_word(source, at, end)):
+            break
+        number &= ord("0") <= data[end] <= ord("9") or data[end] in (0x2B, 0x2D, 0x2E, 0x45, 0x65)
+        end += 1
+    word = number or _is_json_word(source, at, end)
+    for index in range(at, end):
+        if not word:
+            data[index] = _STAR
+        elif number and ord("0") <= data[index] <= ord("9"):
+            data[index] = _ONE
+    return end
+
+
+@inlined
+def _is_json_word(source: Buffer, at: int, end: int) -> bool:
+    """Whether what lies there is true, false or null."""
+    for word in range(0, len(_JSON_WORDS), 5):
+        length = 4 + int(_JSON_WORDS[word + 4] != _SPACE)
+        same = end - at == length
+        for index in range(length):
+            same &= source.data[at + index] == _JSON_WORDS[word + index]
+        if same:
+            return True
+    return False
+
+
+@kernel
+def _unquoted(source: Buffer, at: int) -> int:
+    """Mask a value up to what cannot be part of one, and what follows it when it is a scheme."""
+    data, end = source.data, at
+    while end < source.size and not _CLASS[data[end]] & _END:
+        if data[end] == _PERCENT and data[end + 1] == ord("2") and data[end + 2] == ord("6"):
+            break
+        end += 1
+    scheme = data[end] == _SPACE and _is_scheme(source, end)
+    data[at:end] = _STAR
+    return _token(source, end + 1, end) if scheme else end
+
+
+@kernel
+def _after_scheme(source: Buffer, at: int) -> int:
+    """Mask what follows ``Bearer `` or ``Basic ``; returns where it ends."""
+    return _token(source, at + 1, at) if _is_scheme(source, at) else at
+
+
+@inlined
+def _is_scheme(source: Buffer, at: int) -> bool:
+    """Whether the word before ``at`` is an authentication scheme."""
+    letter = _lower(source.data[at - 1]) if at else 0
+    return (letter == ord("r") and _ends_with_bearer(source, at)) or (
+        letter == ord("c") and _ends_with_basic(source, at)
+    )
+
+
+@kernel
+def _ends_with_bearer(source: Buffer, at: int) -> bool:
+    data = source.data
+    return (
+        at >= 6
+        and _lower(data[at - 6]) == ord("b")
+        and _lower(data[at - 5]) == ord("e")
+        and _lower(data[at - 4]) == ord("a")
+        and _lower(data[at - 3]) == ord("r")
+        and _lower(data[at - 2]) == ord("e")
+    )
+
+
+@kernel
+def _ends_with_basic(source: Buffer, at: int) -> bool:
+    data = source.data
+    return (
+        at >= 5
+        and _lower(data[at - 5]) == ord("b")
+        and _lower(data[at - 4]) == ord("a")
+        and _lower(data[at - 3]) == ord("s")
+        and _lower(data[at - 2]) == ord("i")
+    )
+
+
+@kernel
+def _web_token(source: Buffer, at: int) -> int:
+    """Mask a JSON web token; returns where it ends."""
+    data = source.data
+    if data[at + 1] != ord("y") or data[at + 2] != ord("J"):
+        return at
+    if at and _CLASS[data[at - 1]] & _NAME:
+        return at  # not where a token begins; this also keeps long runs of them cheap
+    end, dots = at, 0
+    while end < source.size and _CLASS[data[end]] & _NAME:
+        dots += int(data[end] == _DOT)
+        end += 1
+    return _token(source, at, at) if dots else at
+
+
+@kernel
+def _token(source: Buffer, begin: int, otherwise: int) -> int:
+    """Mask the token that begins there, if it is long enough; returns where it ends."""
+    end = begin
+    while end < source.size and _CLASS[source.data[end]] & _TOKEN:
+        end += 1
+    if end - begin < _SHORTEST_SECRET:
+        return otherwise
+    source.data[begin:end] = _STAR
+    return end
+
+
+@kernel
+def _credentials(source: Buffer, at: int) -> int:
+    """Mask user and password between ``//`` and the ``@`` at ``at``; returns whether there were."""
+    data, begin = source.data, at
+    least = max(2, at - _LONGEST_CREDENTIALS)
+    while begin > least and data[begin - 1] != _SLASH and not _CLASS[data[begin - 1]] & _END:
+        begin -= 1
+    if begin == at or data[begin - 1] != _SLASH or data[begin - 2] != _SLASH:
+        return 0
+    data[begin:at] = _STAR
+    return 1

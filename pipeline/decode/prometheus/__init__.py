@@ -1,0 +1,1 @@
+"""Metrics as Prometheus has them, whatever way they came."""

@@ -1,0 +1,1 @@
+"""JSON records of any shape, walked once for the cells that are wanted."""
