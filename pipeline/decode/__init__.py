@@ -2,6 +2,11 @@
 
 The only error that leaves this room is ``DecodeError``. A decoder takes many messages at once and
 answers with one batch per table and the list of what it could not accept.
+
+The files are formats, and ``door``, the check that collectors make. What formats share is in
+folders: ``wire`` (protobuf), ``lines`` and ``records`` (text and JSON), ``kernels`` (what is
+compiled), ``otlp``, ``envoy`` and ``prometheus`` (what those families say), and for the door
+``gates`` (what it knows of each format) and ``privacy`` (what it hides).
 """
 
 from collections.abc import Iterator, Mapping, Sequence
