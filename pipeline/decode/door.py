@@ -15,7 +15,7 @@ from pipeline.decode import MODULES, otlp_json
 from pipeline.decode.gates.documents import Documents
 from pipeline.decode.gates.exposition_door import admit_exposition, mask_exposition
 from pipeline.decode.gates.gate import Gate
-from pipeline.decode.gates.line_door import admit_lines
+from pipeline.decode.gates.line_door import admit_lines, must_be_records
 from pipeline.decode.privacy.masking import MaskedKeys
 from pipeline.decode.wire.declaration import Each, Enter
 from pipeline.decode.wire.intern import bytes_of, field_1
@@ -54,6 +54,8 @@ def admit(format_name: str, body: bytes, masked: MaskedKeys) -> Admission:
         InvalidInput: there is no such format at the door.
     """
     if format_name in (*LINE_FORMATS, *EXPOSITION_FORMATS):
+        if format_name in LINE_FORMATS:
+            must_be_records(body)
         check = admit_lines if format_name in LINE_FORMATS else admit_exposition
         lines = check(format_name, body, masked)
         reason = lines.refused[0].reason if lines.refused else ""

@@ -6,12 +6,21 @@ The decoder itself says which lines are good, so that door and decoder can never
 from dataclasses import dataclass, replace
 from functools import cache
 from importlib import import_module
+from typing import Final
 
 from pipeline.decode import DECODERS, MODULES
 from pipeline.decode.lines.lines import Checked, LineFormat
 from pipeline.decode.privacy.masking import MaskedKeys
+from pipeline.errors import DecodeError
 from pipeline.model.decoded import Refusal
 from pipeline.model.topics import FORMAT_SIGNAL, LINE_FORMATS
+
+FEW_LINES: Final = 1024
+"""Up to so many lines nobody minds how short they are."""
+
+SHORTEST_MEAN: Final = 16
+"""Bytes that lines must have on average; the shortest record of any format has three times as many.
+A body of nothing but lines of two bytes would take hundreds of times its size while it is read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +43,13 @@ class AdmittedLines:
     def rejected(self) -> int:
         """How many records the decoder will refuse."""
         return sum(refusal.records for refusal in self.refused)
+
+
+def must_be_records(body: bytes) -> None:
+    """Refuse what cannot be lines of records, before it takes memory; raises DecodeError."""
+    lines = body.count(b"\n")
+    if lines > FEW_LINES and len(body) < SHORTEST_MEAN * lines:
+        raise DecodeError("lines too short to be records")
 
 
 def admit_lines(format_name: str, body: bytes, masked: MaskedKeys) -> AdmittedLines:

@@ -14,6 +14,7 @@ from pipeline.decode import DECODERS
 from pipeline.decode.door import MaskedKeys, admit, envoy_identifier
 from pipeline.errors import DecodeError, InvalidInput
 from pipeline.model.tables import SPANS
+from pipeline.model.topics import LINE_FORMATS
 from tests.pipeline.decode.bytes_twin import bytes_twin
 from tests.pipeline.decode.trace_oracle import TRACE_REQUESTS
 from tests.pipeline.decode.wire_writer import encode, tagged, varint
@@ -248,3 +249,11 @@ def test_an_identifier_may_come_in_any_pieces(seed):
 def test_a_malformed_identifier_is_refused():
     with pytest.raises(DecodeError, match="envoy_als"):
         envoy_identifier(b"\x0a\x05")
+
+
+@pytest.mark.parametrize("name", LINE_FORMATS)
+def test_bodies_of_nothing_but_short_lines_are_refused_before_they_take_memory(name):
+    with pytest.raises(DecodeError, match="too short to be records"):
+        admit(name, b"{}\n" * 20_000, MaskedKeys())
+    few = admit(name, b"{}\n" * 1000, MaskedKeys())
+    assert few.records + few.rejected == 1000
