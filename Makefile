@@ -4,6 +4,7 @@ SHELL := /bin/bash
 UV_VERSION := 0.13.9
 UV := $(or $(shell command -v uv 2>/dev/null),.tools/bin/uv)
 RUN := .venv/bin
+WORKERS ?= 2
 
 .PHONY: help sync check format test golden demo up secrets bench chaos fuzz clean
 
@@ -35,8 +36,8 @@ format: sync  ## Format and mend what can be mended
 	$(RUN)/ruff check --fix . || true
 	$(RUN)/ruff format .
 
-test: sync  ## Run the whole test suite
-	$(RUN)/pytest
+test: sync  ## Run the whole test suite, in WORKERS=2 processes
+	$(RUN)/pytest --numprocesses $(WORKERS) --dist loadfile
 
 golden: sync  ## Rewrite the golden files; review the diff
 	$(RUN)/pytest -q --update-golden tests

@@ -25,7 +25,7 @@ def refused(answer, status):
         ("end=2026-11-23", "end", "RFC 3339"),
         ("start=now&end=-1h", "start", "before end"),
         ("start=", "start", "RFC 3339"),
-        ("group_by=pod", "group_by", "'service', 'workload', 'version' or 'namespace'"),
+        ("group_by=pod", "group_by", "'version', 'namespace' or 'consumer'"),
         ("depth=0", "depth", "greater than or equal to 1"),
         ("depth=many", "depth", "integer"),
         ("focus=shop/ghost", "focus", "shop/cart"),

@@ -143,9 +143,9 @@ def test_they_go_on_by_themselves_once_kafka_is_there(mesh):
 
 
 @pytest.mark.parametrize("command", ["collect", "process"])
-def test_a_process_that_answers_no_questions_has_the_routes_of_health_only(mesh, command):
+def test_a_process_that_answers_no_questions_tells_of_itself_only(mesh, command):
     api = mesh[command].api
-    assert set(ask(f"{api}/openapi.json").json["paths"]) == HEALTH
+    assert set(ask(f"{api}/openapi.json").json["paths"]) == {*HEALTH, "/v1/scrape/targets"}
     assert ask(f"{api}/v1/graph").status == 404
 
 

@@ -30,8 +30,8 @@ async def stream(bench: Bench, messages: list[bytes]) -> grpc.StatusCode:
 
 async def test_it_is_off_unless_it_is_enabled(tmp_path: Path) -> None:
     async with running(tmp_path) as at:
-        code = await stream(at, [message_of().SerializeToString()])
-        assert code == grpc.StatusCode.UNIMPLEMENTED
+        # what is written to a call that was refused already may fail in other words
+        assert await stream(at, []) == grpc.StatusCode.UNIMPLEMENTED
 
 
 async def test_every_message_names_its_envoy(tmp_path: Path) -> None:
