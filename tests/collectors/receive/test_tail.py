@@ -184,9 +184,9 @@ async def test_rotation_by_copying_and_cutting_short(
 
 async def test_nothing_is_lost_or_doubled_when_the_bus_was_full(tmp_path: Path) -> None:
     log = tmp_path / "access.log"
-    log.write_bytes(lines(0, 3000))
     async with following(tmp_path, log) as at:
         at.bus.gate.clear()
+        log.write_bytes(lines(0, 3000))
         while not at.bus.waiting:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
         assert at.count(SOURCE, "access_logs", Outcome.ACCEPTED) == 0
