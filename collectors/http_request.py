@@ -5,7 +5,6 @@ import math
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
-from urllib.parse import parse_qs
 
 from collectors.inflate import ENCODINGS, inflate
 from collectors.listen import Guard
@@ -85,11 +84,6 @@ class Request:
     def path(self) -> str:
         """The path, without the query."""
         return str(self._scope["path"])
-
-    @property
-    def query(self) -> Mapping[str, list[str]]:
-        """The parameters of the query, each with all its values."""
-        return parse_qs(self._scope["query_string"].decode("latin-1"), max_num_fields=100)
 
     @property
     def content_type(self) -> str:

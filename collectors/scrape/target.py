@@ -1,7 +1,7 @@
 """Targets: what is scraped, made out of what discovery found and what its job says."""
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 from urllib.parse import parse_qs, urlencode, urlsplit
@@ -19,7 +19,6 @@ PATH: Final = "__metrics_path__"
 INTERVAL: Final = "__scrape_interval__"
 TIMEOUT: Final = "__scrape_timeout__"
 PARAMETER: Final = "__param_"
-META: Final = "__meta_"
 
 SERVICE: Final = "service.name"
 INSTANCE: Final = "service.instance.id"
@@ -194,8 +193,3 @@ def _service(found: Found, labels: Mapping[str, str], job: ScrapeJob) -> str:
     """The job; but where a pod says which service it is and no rule says else, what it says."""
     told = labels.get("job", job.job_name)
     return found.resource.get(SERVICE, told) if told == job.job_name else told
-
-
-def without_twins(targets: Iterable[Target]) -> list[Target]:
-    """The targets, each once: several ways may lead to one."""
-    return list(dict.fromkeys(targets))

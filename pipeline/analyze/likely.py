@@ -5,6 +5,8 @@ their callers log what they sent to the service, each entry lies inside of one o
 one it is ``link`` infers. The answer stands beside the graph and is never part of it.
 """
 
+from typing import Final
+
 import polars as pl
 
 from pipeline.analyze import alias
@@ -12,7 +14,7 @@ from pipeline.analyze.access_log import from_access_logs
 from pipeline.analyze.identity import identify
 from pipeline.analyze.link import link
 
-CALLERS = pl.Schema(
+CALLERS: Final = pl.Schema(
     {
         "client": pl.String(),
         "server": pl.String(),

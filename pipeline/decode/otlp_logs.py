@@ -24,7 +24,7 @@ from pipeline.decode.otlp.common import COMMON, STRING
 from pipeline.decode.privacy.masking import MaskedKeys
 from pipeline.decode.wire.declaration import Messages, Row, Store
 from pipeline.decode.wire.intern import RESOURCE_ROWS, SCOPE_ROWS, bytes_of
-from pipeline.decode.wire.refusals import with_records
+from pipeline.decode.wire.refusals import Bad, with_bad
 from pipeline.decode.wire.walk import Format, Rows, Walked
 from pipeline.model.decoded import Decoded, Refusal
 from pipeline.model.tables import ACCESS_LOGS, LOGS, RESOURCES, SCOPES
@@ -98,7 +98,7 @@ def refused(walked: Walked) -> tuple[Refusal, ...]:
     late = _late(records)
     resource_logs = walked.rows("scope_logs").parents[records.parents[late]]
     messages = walked.rows("resource_logs").parents[resource_logs]
-    return with_records(walked, messages, records.column("raw")[late], LATE)
+    return with_bad(walked, Bad(messages, records.column("raw")[late], LATE))
 
 
 def _late(records: Rows) -> NDArray[np.bool_]:

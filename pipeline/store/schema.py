@@ -214,12 +214,7 @@ def _added(table: Table, *names: str) -> list[str]:
 
 def _metric_minutes(backend: Backend) -> list[str]:
     """What metrics say, by the minute; of points that came before, too."""
-    added = [column for column in EDGE_MINUTES if column.name == "widths"]
-    columns = [
-        f"ALTER TABLE {table.name} ADD COLUMN IF NOT EXISTS {column.name} {DUCKDB[column.kind]}"
-        for table in (EDGE_MINUTES, NODE_MINUTES)
-        for column in added
-    ]
+    columns = [*_added(EDGE_MINUTES, "widths"), *_added(NODE_MINUTES, "widths")]
     points = (
         "SELECT date_trunc('minute', time)::TIMESTAMP_NS AS minute, max(slice)"
         " FROM metric_points WHERE time IS NOT NULL GROUP BY 1"

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings, strategies as st
 from opentelemetry.proto.metrics.v1.metrics_pb2 import Metric
 
-from collectors.otlp_cut import LEVELS, smaller
+from collectors.body_cut import LEVELS, smaller
 from collectors.wire_cut import Level, cut
 from pipeline.decode import DECODERS
 from pipeline.decode.door import MaskedKeys, admit

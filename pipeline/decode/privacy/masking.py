@@ -20,9 +20,6 @@ from pipeline.decode.wire.declaration import PARENT
 from pipeline.decode.wire.walk import Rows, Walked
 from pipeline.model.secret_keys import SECRET_KEYS, URL_KEYS
 
-REQUEST_HEADER: Final = "http.request.header."
-RESPONSE_HEADER: Final = "http.response.header."
-
 _STAR: Final = ord("*")
 _SIZES: Final = 256
 _SECRET, _PERSONAL, _URL = 1, 2, 3

@@ -180,7 +180,7 @@ def _mask(source: Buffer, at: int, names: Names) -> int:
 def _after_name(source: Buffer, at: int, names: Names) -> int:
     """Mask what follows a separator at ``at`` behind the name of a secret; returns its end."""
     data, begin = source.data, _behind(source, at)
-    colon = data[at] == _COLON or _lower(data[begin - 1]) == ord("a")
+    colon = data[at] == _COLON or plain(data[begin - 1]) == ord("a")
     if begin == at or not _is_secret(source, at, names, not colon):
         return at
     while begin < source.size and data[begin] == _SPACE:
@@ -199,7 +199,7 @@ def _behind(source: Buffer, at: int) -> int:
     if data[at] != _PERCENT:
         return at + 1
     encoded = at + 3 <= source.size and data[at + 1] == ord("3")
-    return at + 3 if encoded and _lower(data[at + 2]) in (ord("a"), ord("d")) else at
+    return at + 3 if encoded and plain(data[at + 2]) in (ord("a"), ord("d")) else at
 
 
 @kernel
@@ -221,7 +221,7 @@ def _is_secret(source: Buffer, end: int, names: Names, parameter: bool) -> bool:
             return True
     if begin == end:
         return False
-    last = _lower(data[end - 1])
+    last = plain(data[end - 1])
     first, after = names.key_bounds[last]
     if _is_last(source, begin, end, names, names.keys[first:after]):
         return True
@@ -232,7 +232,7 @@ def _is_secret(source: Buffer, end: int, names: Names, parameter: bool) -> bool:
 @kernel
 def _has_word(source: Buffer, place: int, end: int, names: Names) -> bool:
     """Whether a word of secrets stands there, in a name that ends at ``end``."""
-    first, last = names.bounds[_lower(source.data[place])]
+    first, last = names.bounds[plain(source.data[place])]
     for word in names.words[first:last]:
         if place + (word & LENGTH_MASK) <= end and _same(source, place, names, word):
             return True
@@ -257,13 +257,14 @@ def _is_last(source: Buffer, begin: int, end: int, names: Names, of: Ints) -> bo
 def _same(source: Buffer, place: int, names: Names, word: int) -> bool:
     known = word >> OFFSET_BITS
     for index in range(word & LENGTH_MASK):
-        if _lower(source.data[place + index]) != names.text.data[known + index]:
+        if plain(source.data[place + index]) != names.text.data[known + index]:
             return False
     return True
 
 
 @inlined
-def _lower(byte: int) -> int:
+def plain(byte: int) -> int:
+    """A byte of a name as known names have it: in lower case, with ``-`` for ``_``."""
     if byte == ord("_"):
         return ord("-")
     return byte + 32 if ord("A") <= byte <= ord("Z") else byte
@@ -354,7 +355,7 @@ def _after_scheme(source: Buffer, at: int) -> int:
 @inlined
 def _is_scheme(source: Buffer, at: int) -> bool:
     """Whether the word before ``at`` is an authentication scheme."""
-    letter = _lower(source.data[at - 1]) if at else 0
+    letter = plain(source.data[at - 1]) if at else 0
     return (letter == ord("r") and _ends_with_bearer(source, at)) or (
         letter == ord("c") and _ends_with_basic(source, at)
     )
@@ -365,11 +366,11 @@ def _ends_with_bearer(source: Buffer, at: int) -> bool:
     data = source.data
     return (
         at >= 6
-        and _lower(data[at - 6]) == ord("b")
-        and _lower(data[at - 5]) == ord("e")
-        and _lower(data[at - 4]) == ord("a")
-        and _lower(data[at - 3]) == ord("r")
-        and _lower(data[at - 2]) == ord("e")
+        and plain(data[at - 6]) == ord("b")
+        and plain(data[at - 5]) == ord("e")
+        and plain(data[at - 4]) == ord("a")
+        and plain(data[at - 3]) == ord("r")
+        and plain(data[at - 2]) == ord("e")
     )
 
 
@@ -378,10 +379,10 @@ def _ends_with_basic(source: Buffer, at: int) -> bool:
     data = source.data
     return (
         at >= 5
-        and _lower(data[at - 5]) == ord("b")
-        and _lower(data[at - 4]) == ord("a")
-        and _lower(data[at - 3]) == ord("s")
-        and _lower(data[at - 2]) == ord("i")
+        and plain(data[at - 5]) == ord("b")
+        and plain(data[at - 4]) == ord("a")
+        and plain(data[at - 3]) == ord("s")
+        and plain(data[at - 2]) == ord("i")
     )
 
 

@@ -13,6 +13,7 @@ import numpy as np
 from pipeline.decode.kernels.kernel import Buffer, Bytes, Ints, buffer_of, inlined, kernel
 from pipeline.decode.kernels.text import LENGTH_MASK, OFFSET_BITS, slices_of
 from pipeline.decode.privacy.persons import Hider, Persons, hide, hide_number
+from pipeline.decode.privacy.text_masking import plain
 from pipeline.model.personal_fields import PERSONAL_FIELDS, PersonalData, PersonalFields
 
 _NO_NAME, _KEPT, _WORD, _WHOLE, _PATH, _URI = range(6)
@@ -148,7 +149,7 @@ def _kind(source: Buffer, colon: int, names: _Names) -> int:
     while begin > 0 and end - begin < _LONGEST_NAME and _CLASS[data[begin - 1]] & _NAME:
         begin -= 1
     for last in range(end, begin, -1):
-        first, after = names.bounds[_lower(data[last - 1])]
+        first, after = names.bounds[plain(data[last - 1])]
         for index in range(first, after):
             kind, size = names.kinds[index], names.slices[index] & LENGTH_MASK
             if not _fits(source, begin, last - size, last == end, names, index):
@@ -174,16 +175,9 @@ def _fits(source: Buffer, begin: int, place: int, ends: bool, names: _Names, ind
 def _same(source: Buffer, place: int, names: _Names, index: int) -> bool:
     known = names.slices[index] >> OFFSET_BITS
     for step in range(names.slices[index] & LENGTH_MASK):
-        if _lower(source.data[place + step]) != names.text.data[known + step]:
+        if plain(source.data[place + step]) != names.text.data[known + step]:
             return False
     return True
-
-
-@inlined
-def _lower(byte: int) -> int:
-    if byte == ord("_"):
-        return ord("-")
-    return byte + 32 if ord("A") <= byte <= ord("Z") else byte
 
 
 @kernel

@@ -31,11 +31,6 @@ class Bad(NamedTuple):
     reason: str
 
 
-def with_records(walked: Walked, messages: Ints, slices: Ints, reason: str) -> tuple[Refusal, ...]:
-    """All refusals in message order, where records are refused for one reason; see ``Bad``."""
-    return with_bad(walked, Bad(messages, slices, reason))
-
-
 def with_bad(walked: Walked, *bad: Bad) -> tuple[Refusal, ...]:
     """All refusals in message order: those of the walk, and one for each message and reason."""
     told = [refusal for one in bad for refusal in _refused(walked, one)]

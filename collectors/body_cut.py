@@ -1,8 +1,9 @@
-"""Cuts requests into requests of a bounded size, between records and never inside one.
+"""Cuts bodies into bodies of a bounded size, between records and never inside one.
 
-An OTLP request is a sequence of resource groups, and two requests written one after the other are
-one request: protobuf says so. So groups are told apart by their tags and lengths alone, and what is
-too large by itself is cut the same way, scope by scope and record by record.
+How depends on the format. Protobuf is cut level by level: an OTLP request is a sequence of resource
+groups, and two requests written one after the other are one request, so groups are told apart by
+their tags and lengths alone, and what is too large by itself is cut scope by scope and record by
+record. Lines, scraped text and JSON documents have modules of their own.
 """
 
 from collections.abc import Iterator

@@ -5,8 +5,8 @@ import io
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
+from collectors.body_cut import groups, smaller
 from collectors.formats import LOGS, TRACES
-from collectors.otlp_cut import groups, smaller
 from pipeline.errors import DecodeError, MessageTooLarge
 
 
