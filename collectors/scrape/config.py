@@ -215,7 +215,9 @@ def read_yaml(file: Path) -> object:
             )
         return yaml.safe_load(content)
     except (OSError, yaml.YAMLError, UnicodeDecodeError, RecursionError) as problem:
-        raise InvalidInput(str(file), found="", allowed=f"a YAML file: {problem}") from problem
+        raise InvalidInput(
+            str(file), found="a file that cannot be read", allowed=f"a YAML file: {problem}"
+        ) from problem
 
 
 def refusal(problem: ValidationError, where: str = "") -> InvalidInput:
