@@ -19,7 +19,6 @@ from collectors.otlp_dialects import standard
 from collectors.pieces import MESSAGE_BYTES, Fault, Piece
 from pipeline.decode import jaeger_json, otlp_json, zipkin_json
 from pipeline.decode.door import MaskedKeys, admit
-from pipeline.decode.gates.exposition_door import admit_exposition
 from pipeline.decode.otlp.via_otlp import flat
 from pipeline.decode.otlp_json import REQUESTS
 from pipeline.errors import DecodeError, MessageTooLarge
@@ -84,7 +83,7 @@ class Recording:
         head = b"" if scraped else Scrape(self._at_ms, None, up=True).line()
         end = b"" if text.endswith(b"\n") else b"\n"
         try:
-            admitted = admit_exposition(name, head + text + end, self._masked)
+            admitted = admit(name, head + text + end, self._masked)
         except DecodeError as error:
             yield Fault("line 1", error.reason, format=name)
             return

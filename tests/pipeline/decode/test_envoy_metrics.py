@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, strategies as st
 
 from pipeline.decode import DECODERS
-from pipeline.decode.door import MaskedKeys, admit, envoy_identifier
+from pipeline.decode.door import MaskedKeys, admit
+from pipeline.decode.envoy.identifier import envoy_identifier
 from pipeline.decode.envoy_metrics import decode, name_of
 from pipeline.errors import DecodeError
 from pipeline.model.tables import RESOURCES
