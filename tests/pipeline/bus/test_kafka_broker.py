@@ -17,7 +17,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from api.demo.broker import Broker, BrokerMissing, Security
+from api.demo.broker import Broker, BrokerMissing
+from api.demo.broker_properties import Security
 from api.demo.certificates import Identity
 from pipeline.bus.kafka import KafkaBus
 from pipeline.bus.settings import KafkaSettings
