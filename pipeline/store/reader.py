@@ -12,7 +12,8 @@ from pathlib import Path
 import polars as pl
 
 from pipeline.errors import InvalidInput
-from pipeline.model.tables import MEASURES, Column
+from pipeline.model.table import Column
+from pipeline.model.tables import MEASURES
 from pipeline.store.connection import Database
 
 QUERIES = Path(__file__).parent / "queries"

@@ -10,7 +10,8 @@ from pipeline.decode import DECODERS
 from pipeline.decode.door import Admission, MaskedKeys, admit, admit_foreign
 from pipeline.errors import DecodeError
 from pipeline.model.decoded import Decoded, Refusal
-from pipeline.model.tables import INTERNED, RAW, RESOURCES, SCOPES, Table
+from pipeline.model.table import Table
+from pipeline.model.tables import INTERNED, RAW, RESOURCES, SCOPES
 from pipeline.model.topics import FORMAT_SIGNAL
 
 TABLES: Final = {table.name: table for table in (*RAW, *INTERNED)}
