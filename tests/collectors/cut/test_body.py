@@ -5,7 +5,7 @@ import io
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
-from collectors.body_cut import LEVELS, groups, smaller
+from collectors.cut.body import LEVELS, groups, smaller
 from collectors.formats import LOGS, TRACES
 from pipeline.errors import DecodeError, MessageTooLarge
 from pipeline.model.topics import DOCUMENT_FORMATS, FORMATS, FormatKind

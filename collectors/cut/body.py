@@ -9,10 +9,10 @@ record. Lines, scraped text and JSON documents have modules of their own.
 from collections.abc import Iterator
 from typing import BinaryIO, Final
 
-from collectors import json_cut
-from collectors.exposition_cut import cut_exposition
-from collectors.line_cut import line_parts
-from collectors.wire_cut import Level, cut
+from collectors.cut import documents
+from collectors.cut.exposition import cut_exposition
+from collectors.cut.lines import line_parts
+from collectors.cut.wire import Level, cut
 from pipeline.errors import DecodeError, MessageTooLarge
 from pipeline.model.topics import (
     ENVOY_ALS_FORMAT,
@@ -111,4 +111,4 @@ def smaller(format_name: str, request: bytes, *, size: int) -> Iterator[bytes]:
         case FormatKind.EXPOSITION:
             return cut_exposition(request, size=size)
         case FormatKind.DOCUMENTS:
-            return json_cut.cut(request, size=size)
+            return documents.cut(request, size=size)
