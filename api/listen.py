@@ -1,6 +1,5 @@
 """The address of the API: read, judged and bound before anything is opened."""
 
-import ipaddress
 import socket
 from typing import Annotated
 
@@ -20,17 +19,6 @@ def _checked(address: str) -> str:
 
 ListenAddress = Annotated[str, AfterValidator(_checked)]
 """A text of the form HOST:PORT; port 0 asks the system for a free one."""
-
-
-def is_loopback(address: str) -> bool:
-    """True when only this machine can reach ``address``."""
-    host, _ = split_address(address, field="address")
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def bound_address(listener: socket.socket) -> str:

@@ -126,7 +126,7 @@ def _bus(now: Standing) -> Iterator[Family]:
     yield Family(
         "meshweir_bus_lost_messages_total",
         "counter",
-        "Messages that the bus deleted by age before this process had read them.",
+        "Messages that this process never got: deleted by age before, or not readable.",
         [] if bus is None else [({}, bus.lost_messages)],
     )
 

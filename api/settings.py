@@ -29,7 +29,8 @@ from pydantic import (
 from pydantic.fields import FieldInfo
 
 from api.aliases import IdentitySettings
-from api.listen import ListenAddress, is_loopback
+from api.listen import ListenAddress
+from collectors.listen import is_loopback, split_address
 from collectors.settings import CollectorSettings
 from pipeline.bus.settings import EmbeddedBusSettings, KafkaSettings
 from pipeline.errors import InvalidInput
@@ -75,7 +76,8 @@ class ApiSettings(BaseModel):
     def _guarded_beyond_loopback(self) -> Self:
         if self.token is not None and self.token_file is not None:
             raise ValueError("api_token or api_token_file, not both")
-        if not is_loopback(self.address) and self.token is None and self.token_file is None:
+        host, _ = split_address(self.address, field="address")
+        if not is_loopback(host) and self.token is None and self.token_file is None:
             raise ValueError(
                 f"{self.address} can be reached from other machines: set MESHWEIR_API_TOKEN or "
                 "--api-token-file, or listen on 127.0.0.1"

@@ -12,8 +12,8 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
-from collectors.body_cut import smaller
 from collectors.channel import Channel, Part
+from collectors.cut.body import smaller
 from pipeline.bus.port import Bus
 from pipeline.decode.door import Admission, MaskedKeys, admit
 from pipeline.errors import MessageTooLarge, Transient

@@ -15,7 +15,7 @@ import grpc
 from collectors.grpc_answers import Context, Method, refuse
 from collectors.intake import Channel, Intake
 from collectors.room import Claim
-from pipeline.decode.door import envoy_identifier
+from pipeline.decode.envoy.identifier import envoy_identifier
 from pipeline.errors import BusUnavailable, Transient
 from pipeline.model.ledger import Outcome
 from pipeline.model.topics import RAW_TELEMETRY

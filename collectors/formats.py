@@ -15,28 +15,31 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
 )
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
-from pipeline.decode.gates.line_door import format_of_lines, line_format
+from pipeline.decode.gates.line_gate import format_of_lines, line_format
 from pipeline.errors import InvalidInput
 from pipeline.model.topics import (
+    DOCUMENT_FORMATS,
     EXPOSITION_FORMATS,
+    JAEGER_JSON_FORMAT,
     LINE_FORMATS,
     OPENMETRICS_TEXT_FORMAT,
     OTLP_LOGS_FORMAT as LOGS,
     OTLP_METRICS_FORMAT as METRICS,
     OTLP_TRACES_FORMAT as TRACES,
     PROMETHEUS_TEXT_FORMAT,
+    ZIPKIN_JSON_FORMAT,
 )
 
 AUTO: Final = "auto"
 OTLP: Final = "otlp"
-JAEGER_JSON: Final = "jaeger_json"
-ZIPKIN_JSON: Final = "zipkin_json"
+JAEGER_JSON: Final = JAEGER_JSON_FORMAT
+ZIPKIN_JSON: Final = ZIPKIN_JSON_FORMAT
 
 OTLP_FORMATS: Final = (TRACES, METRICS, LOGS)
 """Formats that are OTLP, one for each signal."""
 
 FORMATS: Final = (
-    AUTO, OTLP, *OTLP_FORMATS, JAEGER_JSON, ZIPKIN_JSON, *LINE_FORMATS, *EXPOSITION_FORMATS,
+    AUTO, OTLP, *OTLP_FORMATS, *DOCUMENT_FORMATS, *LINE_FORMATS, *EXPOSITION_FORMATS,
 )  # fmt: skip
 """What ``--format`` takes: ``auto`` finds out, ``otlp`` finds out which signal."""
 

@@ -26,6 +26,7 @@ from pipeline.errors import (
     MessageTooLarge,
     Transient,
 )
+from pipeline.model.decoded import Refusal
 from pipeline.model.ledger import Ledger, Outcome
 from pipeline.model.topics import ORIGIN_HEADER
 
@@ -42,7 +43,7 @@ Bring = Callable[[Claim], Awaitable[Sequence[Parcel]]]
 
 _LOOK_BACK_BYTES: Final = 4 * 1024 * 1024
 
-_UNREAD: Final = Admission(b"", 0, 1)
+_UNREAD: Final = Admission(b"", 0, (Refusal(0, "not read"),))
 """What is known of a body that could not be read: nobody knows how many records it had."""
 
 

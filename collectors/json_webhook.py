@@ -12,8 +12,8 @@ from typing import Final
 
 import orjson
 
-from collectors.http_listener import HttpListener
-from collectors.http_request import (
+from collectors.http.listener import HttpListener
+from collectors.http.request import (
     Answer,
     HttpRefusal,
     Request,

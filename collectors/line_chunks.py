@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import BinaryIO, Final
 
 from collectors.pieces import MESSAGE_BYTES, Fault, Piece
-from pipeline.decode.gates.line_door import admit_lines, line_format
+from pipeline.decode.gates.line_gate import admit_lines, line_format
 from pipeline.decode.privacy.masking import MaskedKeys
 
 CHUNK_BYTES: Final = MESSAGE_BYTES - (1 << 14)

@@ -13,13 +13,13 @@ from typing import Any, BinaryIO, Final, cast
 import orjson
 import pyarrow as pa
 
-from collectors import body_cut, formats, json_documents
+from collectors import formats, json_documents
+from collectors.cut.body import GROUP, groups, smaller
 from collectors.line_chunks import CHUNK_BYTES, LINE_LIMIT, LineReader
 from collectors.otlp_dialects import standard
 from collectors.pieces import MESSAGE_BYTES, Fault, Piece
 from pipeline.decode import jaeger_json, otlp_json, zipkin_json
 from pipeline.decode.door import MaskedKeys, admit
-from pipeline.decode.gates.exposition_door import admit_exposition
 from pipeline.decode.otlp.via_otlp import flat
 from pipeline.decode.otlp_json import REQUESTS
 from pipeline.errors import DecodeError, MessageTooLarge
@@ -69,7 +69,7 @@ class Recording:
             yield from LineReader(lines, self._masked).read(rest)
         elif formats.looks_like_text(head) or not formats.may_be_protobuf(head):
             yield from self._json(rest)
-        elif head[0] == body_cut.GROUP:
+        elif head[0] == GROUP:
             yield from self._bare(rest)
         else:
             yield from self._framed(rest)
@@ -84,7 +84,7 @@ class Recording:
         head = b"" if scraped else Scrape(self._at_ms, None, up=True).line()
         end = b"" if text.endswith(b"\n") else b"\n"
         try:
-            admitted = admit_exposition(name, head + text + end, self._masked)
+            admitted = admit(name, head + text + end, self._masked)
         except DecodeError as error:
             yield Fault("line 1", error.reason, format=name)
             return
@@ -158,7 +158,7 @@ class Recording:
     def _admitted(self, name: str, request: bytes, place: str) -> Iterator[Piece | Fault]:
         """The request, cut to size, as far as it passes the door."""
         try:
-            for part in body_cut.smaller(name, request, size=MESSAGE_BYTES):
+            for part in smaller(name, request, size=MESSAGE_BYTES):
                 admission = admit(name, part, self._masked)
                 rejected, on_bus = admission.rejected, admission.records > 0
                 if rejected:
@@ -172,7 +172,7 @@ class Recording:
         name = None if self._format in (formats.AUTO, formats.OTLP) else self._format
         number = 0
         try:
-            for number, group in enumerate(body_cut.groups(stream, limit=GROUP_LIMIT), start=1):
+            for number, group in enumerate(groups(stream, limit=GROUP_LIMIT), start=1):
                 name = name or _told_apart(group)
                 yield from self._admitted(name, group, f"resource group {number}")
         except (DecodeError, MessageTooLarge) as error:

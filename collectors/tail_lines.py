@@ -13,7 +13,7 @@ from collectors.pieces import Fault, Piece
 from collectors.receive.file import TOPICS, joined
 from collectors.recordings import Recording
 from pipeline.decode.door import MaskedKeys
-from pipeline.decode.gates.line_door import line_format
+from pipeline.decode.gates.line_gate import line_format
 from pipeline.errors import DecodeError
 from pipeline.model.ledger import Outcome
 from pipeline.model.topics import LINE_FORMATS, RAW_TELEMETRY

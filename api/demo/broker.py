@@ -17,19 +17,22 @@ import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Self
 
-from api.demo.certificates import Identity
+from api.demo.broker_properties import (
+    CONTROLLER,
+    KEYSTORE,
+    SCRAM_MECHANISMS,
+    Security,
+    server_properties,
+)
 from pipeline.errors import Permanent
 
 VERSION: Final = "4.4.0"
 """The version of Apache Kafka that is run."""
 
 HOST: Final = "127.0.0.1"
-
-SCRAM_MECHANISMS: Final = ("SCRAM-SHA-256", "SCRAM-SHA-512")
 
 START_SECONDS: Final = 180.0
 """How long a broker may take until it answers; 6 s on an idle machine, and a busy one is slow."""
@@ -44,23 +47,6 @@ _PORTS: Final = range(20_000, 32_000)
 _JARS: Final = {
     "org.apache.kafka:kafka_2.13": VERSION,
     "org.apache.logging.log4j:log4j-slf4j-impl": "2.24.3",
-}
-_SINGLE_NODE: Final = {
-    "process.roles": "broker,controller",
-    "node.id": "1",
-    "controller.listener.names": "CONTROLLER",
-    "inter.broker.listener.name": "PLAINTEXT",
-    "offsets.topic.replication.factor": "1",
-    "offsets.topic.num.partitions": "4",
-    "transaction.state.log.replication.factor": "1",
-    "transaction.state.log.min.isr": "1",
-    "share.coordinator.state.topic.replication.factor": "1",
-    "share.coordinator.state.topic.min.isr": "1",
-    "group.initial.rebalance.delay.ms": "0",
-    "auto.create.topics.enable": "false",
-    # a broker that was killed waits for the end of its own old session before it serves again
-    "broker.heartbeat.interval.ms": "200",
-    "broker.session.timeout.ms": "1000",
 }
 _LOGGING: Final = """\
 rootLogger.level=WARN
@@ -79,31 +65,6 @@ class BrokerFailed(Permanent):
 
 class BrokerMissing(BrokerFailed):
     """Kafka cannot be had on this machine; the message says what to install."""
-
-
-@dataclass(frozen=True, slots=True)
-class Security:
-    """Which listeners there are beside the plain one.
-
-    ``SSL`` with an identity, ``SASL_PLAINTEXT`` with users, ``SASL_SSL`` with both.
-
-    Attributes:
-        identity: certificate, key and authority of the broker; client certificates are checked
-            against the same authority when a client shows one.
-        users: passwords by name, for PLAIN and both SCRAM mechanisms.
-    """
-
-    identity: Identity | None = None
-    users: Mapping[str, str] = field(default_factory=dict)
-
-    @property
-    def listeners(self) -> tuple[str, ...]:
-        """Names of the listeners, which are those of their protocols."""
-        found = ["PLAINTEXT"]
-        found += ["SSL"] * bool(self.identity)
-        found += ["SASL_PLAINTEXT"] * bool(self.users)
-        found += ["SASL_SSL"] * bool(self.identity and self.users)
-        return tuple(found)
 
 
 class Broker:
@@ -134,7 +95,7 @@ class Broker:
         self._security = security or Security()
         self._more = dict(properties or {})
         self._heap = heap
-        self._ports = _free_ports((*self._security.listeners, "CONTROLLER"))
+        self._ports = _free_ports((*self._security.listeners, CONTROLLER))
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -247,66 +208,18 @@ class Broker:
     def _configure(self, java: str, jars: Path) -> None:
         self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         (self.directory / "log4j2.properties").write_text(_LOGGING)
-        # passwords are in it
-        self._properties_file.touch(mode=0o600)
-        lines = (f"{key}={value}" for key, value in self._properties().items())
-        self._properties_file.write_text("\n".join(lines) + "\n")
+        identity = self._security.identity
+        if identity is not None:
+            _write_secret(
+                self.directory / KEYSTORE,
+                identity.key.read_bytes() + identity.certificate.read_bytes(),
+            )
+        addresses = {name: self.address(name) for name in self._ports}
+        properties = server_properties(self._security, self.directory, addresses) | self._more
+        lines = (f"{key}={value}\n" for key, value in properties.items())
+        _write_secret(self._properties_file, "".join(lines).encode())
         if not (self.directory / "data" / "meta.properties").exists():
             self._format(java, jars)
-
-    def _properties(self) -> dict[str, str]:
-        served = self._security.listeners
-        addresses = [f"{name}://{self.address(name)}" for name in (*served, "CONTROLLER")]
-        return (
-            _SINGLE_NODE
-            | {
-                "controller.quorum.voters": f"1@{self.address('CONTROLLER')}",
-                "listeners": ",".join(addresses),
-                "advertised.listeners": ",".join(addresses[:-1]),
-                "listener.security.protocol.map": ",".join(
-                    ("CONTROLLER:PLAINTEXT", *(f"{name}:{name}" for name in served))
-                ),
-                "log.dirs": str(self.directory / "data"),
-            }
-            | self._tls_properties()
-            | self._sasl_properties()
-            | self._more
-        )
-
-    def _tls_properties(self) -> dict[str, str]:
-        identity = self._security.identity
-        if identity is None:
-            return {}
-        # Kafka takes a key and its certificates from one PEM file
-        store = self.directory / "keystore.pem"
-        store.touch(mode=0o600)
-        store.write_bytes(identity.key.read_bytes() + identity.certificate.read_bytes())
-        return {
-            "ssl.keystore.type": "PEM",
-            "ssl.keystore.location": str(store),
-            "ssl.truststore.type": "PEM",
-            "ssl.truststore.location": str(identity.authority),
-            "ssl.client.auth": "requested",
-        }
-
-    def _sasl_properties(self) -> dict[str, str]:
-        users = self._security.users
-        if not users:
-            return {}
-        package = "org.apache.kafka.common.security"
-        known = " ".join(f'user_{name}="{password}"' for name, password in users.items())
-        found = {"sasl.enabled.mechanisms": ",".join(("PLAIN", *SCRAM_MECHANISMS))}
-        for name in self._security.listeners:
-            if name.startswith("SASL"):
-                prefix = f"listener.name.{name.lower()}"
-                found[f"{prefix}.plain.sasl.jaas.config"] = (
-                    f"{package}.plain.PlainLoginModule required {known};"
-                )
-                for mechanism in SCRAM_MECHANISMS:
-                    found[f"{prefix}.{mechanism.lower()}.sasl.jaas.config"] = (
-                        f"{package}.scram.ScramLoginModule required;"
-                    )
-        return found
 
     def _format(self, java: str, jars: Path) -> None:
         """Make an empty data directory, with the users that log in by SCRAM."""
@@ -318,6 +231,12 @@ class Broker:
         ]
         cluster = _run([*tool, "random-uuid"]).split()[-1]
         _run([*tool, "format", "-t", cluster, "-c", str(self._properties_file), *users])
+
+
+def _write_secret(path: Path, content: bytes) -> None:
+    """Write a file that only its owner can read."""
+    path.touch(mode=0o600)
+    path.write_bytes(content)
 
 
 def installed_jars() -> Path:

@@ -3,9 +3,9 @@
 import asyncio
 from typing import Final
 
-from collectors.http_answers import JSON, PROTOBUF, TEXT, answer_to, refusal, where_to_post
-from collectors.http_listener import HttpListener
-from collectors.http_request import Answer, HttpRefusal, Request, SenderGone
+from collectors.http.answers import JSON, PROTOBUF, TEXT, answer_to, refusal, where_to_post
+from collectors.http.listener import HttpListener
+from collectors.http.request import Answer, HttpRefusal, Request, SenderGone
 from collectors.intake import Channel, Intake
 from collectors.listen import Guard
 from collectors.room import Claim

@@ -11,8 +11,8 @@ answered so, unless ``retry_on_http_429`` is set. It tries 503 again, and heeds 
 import math
 from typing import Final
 
-from collectors.http_listener import HttpListener
-from collectors.http_request import (
+from collectors.http.listener import HttpListener
+from collectors.http.request import (
     TEXT,
     Answer,
     Headers,

@@ -7,8 +7,8 @@ body without a good span is refused.
 
 from typing import Final
 
-from collectors.http_listener import HttpListener
-from collectors.http_request import (
+from collectors.http.listener import HttpListener
+from collectors.http.request import (
     TEXT,
     Answer,
     HttpRefusal,

@@ -17,7 +17,8 @@ from pipeline.analyze.counters import MILLION, Increases, increases
 from pipeline.analyze.histogram import source_bucket
 from pipeline.analyze.identity import identify
 from pipeline.analyze.traffic import CALL, NAMES, PATHS, SYSTEMS
-from pipeline.model.tables import CALL_KEY, EDGE_MINUTES, NODE_MINUTES, Table
+from pipeline.model.table import Table
+from pipeline.model.tables import CALL_KEY, EDGE_MINUTES, NODE_MINUTES
 from pipeline.model.topology import OVERFLOW
 
 SIGNAL: Final = "metrics"

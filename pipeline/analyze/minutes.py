@@ -13,14 +13,8 @@ from pipeline.analyze.identity import identify
 from pipeline.analyze.largest import largest
 from pipeline.analyze.openapi import Paths
 from pipeline.model import consumers
-from pipeline.model.tables import (
-    ALIASES,
-    CALL_KEY,
-    CONSUMER_MINUTES,
-    EDGE_MINUTES,
-    NODE_MINUTES,
-    Table,
-)
+from pipeline.model.table import Table
+from pipeline.model.tables import ALIASES, CALL_KEY, CONSUMER_MINUTES, EDGE_MINUTES, NODE_MINUTES
 from pipeline.model.topology import OVERFLOW, NodeKind, Reporter
 
 MINUTE_NS: Final = 60_000_000_000

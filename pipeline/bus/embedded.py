@@ -20,7 +20,8 @@ from typing import Final, TypeVar
 
 import orjson
 
-from pipeline.bus.log import Entry, Keeping, Log
+from pipeline.bus.frame import Entry
+from pipeline.bus.log import Keeping, Log
 from pipeline.bus.port import BusStatus
 from pipeline.bus.settings import GIB, EmbeddedBusSettings
 from pipeline.errors import (

@@ -1,7 +1,8 @@
 """The bus on Kafka: durable when all in-sync replicas have it, shared by many processes.
 
-Each half is a module: topics (``kafka_topics.py``), publishing (``kafka_produce.py``), reading on
-(``kafka_consume.py``), looking up (``kafka_read.py``), what waits to be read (``kafka_lag.py``).
+Each part is a module: topics (``kafka_topics.py``), publishing (``kafka_produce.py``), reading on
+(``kafka_consume.py``, ``kafka_heads.py``), looking up (``kafka_read.py``), what waits to be read
+(``kafka_lag.py``).
 """
 
 import asyncio

@@ -10,19 +10,14 @@ from collections.abc import Collection, Sequence
 from typing import Final
 
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
-from aiokafka.errors import (
-    ConsumerStoppedError,
-    CorruptRecordException,
-    KafkaError,
-    NoOffsetForPartitionError,
-    OffsetOutOfRangeError,
-)
+from aiokafka.errors import ConsumerStoppedError, KafkaError, NoOffsetForPartitionError
 
-from pipeline.bus.kafka_client import Connection, close_quietly, describe
-from pipeline.bus.kafka_read import FETCH_BYTES, FETCH_WAIT_MS, Record, message
+from pipeline.bus.kafka_client import Connection, close_quietly
+from pipeline.bus.kafka_heads import Heads, in_words
+from pipeline.bus.kafka_read import FETCH_BYTES, FETCH_WAIT_MS, message
 from pipeline.bus.kafka_topics import Topics
 from pipeline.bus.settings import KafkaSettings
-from pipeline.errors import BusUnavailable, PartitionsMoved
+from pipeline.errors import PartitionsMoved
 from pipeline.model.messages import Message, Partition, Positions
 
 log = logging.getLogger(__name__)
@@ -32,12 +27,6 @@ COMMIT_SECONDS: Final = 1.0
 
 HEARTBEATS: Final = 5
 """Signs of life within a session."""
-
-LOOK_AROUND: Final = 32
-"""Messages after which it is looked whether older ones of other partitions came meanwhile."""
-
-_AGAIN_SECONDS: Final = 0.02
-_PROBE_MS: Final = 5000
 
 
 class Reader(ConsumerRebalanceListener):
@@ -67,19 +56,18 @@ class Reader(ConsumerRebalanceListener):
         self._names = tuple(names)
         self._consumer: AIOKafkaConsumer | None = None
         self._turn = asyncio.Lock()
-        self._assignment = 0
         self._assigned = asyncio.Event()
         self._moved = False
         self._stored = asyncio.Event()
         self._stored.set()
         self._place: dict[TopicPartition, int] = {}
         self._oldest: dict[TopicPartition, int] = {}
-        self._heads: dict[TopicPartition, Record] = {}
-        self._stuck: dict[TopicPartition, BusUnavailable] = {}
-        self._counted: dict[TopicPartition, int] = {}
-        self._told: dict[TopicPartition, str] = {}
-        self._careful = False
-        self.lost_messages = 0
+        self._heads = Heads(settings.retry_after_seconds)
+
+    @property
+    def lost_messages(self) -> int:
+        """Messages that were not read and never will be."""
+        return self._heads.lost_messages
 
     async def stop(self) -> None:
         """Leave the group, so that the others have the partitions at once. Idempotent."""
@@ -144,12 +132,12 @@ class Reader(ConsumerRebalanceListener):
             self._consumer.pause(*assigned)
         self._moved = True
         self._assigned.set()
-        log.info("reading %s", _list(assigned))
+        log.info("reading %s", in_words(assigned))
 
     def _forget(self) -> None:
-        self._assignment += 1
-        for state in (self._place, self._oldest, self._heads, self._stuck):
-            state.clear()
+        self._heads.forget()
+        self._place.clear()
+        self._oldest.clear()
 
     async def _open(self) -> AIOKafkaConsumer:
         if self._consumer is not None:
@@ -192,15 +180,13 @@ class Reader(ConsumerRebalanceListener):
             self._assign_all(consumer)
         elif not await self._has_partitions(give_up):
             return []
-        before = self._assignment
+        before = self._heads.assignment
         await self._seek(consumer, positions)
-        found = await self._collect(consumer, before, max_bytes=max_bytes, give_up=give_up)
-        if before != self._assignment:
+        found = await self._heads.collect(consumer, before, max_bytes=max_bytes, give_up=give_up)
+        if before != self._heads.assignment:
             return []  # the next call says that they moved
-        if not found and self._stuck:
-            place, error = self._stuck.popitem()
-            consumer.resume(place)  # the next call tries again
-            raise error
+        if not found:
+            self._heads.raise_stuck(consumer)
         for record in found:
             self._place[TopicPartition(record.topic, record.partition)] = record.offset + 1
         return [message(record, self._topics) for record in found]
@@ -219,7 +205,7 @@ class Reader(ConsumerRebalanceListener):
             return False
         if self._moved:
             self._moved = False
-            raise PartitionsMoved(f"this reader has {_list(self._consumer.assignment())} now")
+            raise PartitionsMoved(f"this reader has {in_words(self._consumer.assignment())} now")
         return True
 
     def _assign_all(self, consumer: AIOKafkaConsumer) -> None:
@@ -235,7 +221,7 @@ class Reader(ConsumerRebalanceListener):
 
     async def _seek(self, consumer: AIOKafkaConsumer, positions: Positions) -> None:
         """Go to where the caller stands, wherever that is not where the last messages ended."""
-        before = self._assignment
+        before = self._heads.assignment
         mine = consumer.assignment()
         wanted: dict[TopicPartition, int] = {}
         absent: list[TopicPartition] = []
@@ -249,175 +235,14 @@ class Reader(ConsumerRebalanceListener):
                 wanted[place] = self._oldest[place]
         if absent:
             begins = await consumer.beginning_offsets(absent)
-            if before != self._assignment:
+            if before != self._heads.assignment:
                 return
             self._oldest |= begins
             wanted |= begins
         for place, offset in wanted.items():
             if self._place.get(place) != offset:
                 self._place[place] = offset
-                self._go(consumer, place, offset)
-
-    def _go(self, consumer: AIOKafkaConsumer, place: TopicPartition, offset: int) -> None:
-        self._heads.pop(place, None)
-        self._stuck.pop(place, None)
-        consumer.seek(place, offset)
-        consumer.resume(place)
-
-    async def _collect(
-        self, consumer: AIOKafkaConsumer, before: int, *, max_bytes: int, give_up: float
-    ) -> list[Record]:
-        """Records oldest first, as far as they are at hand; waits for the first one only."""
-        found: list[Record] = []
-        size = 0
-        while before == self._assignment:
-            if len(found) % LOOK_AROUND == 0 or not self._heads:
-                for place in consumer.assignment():
-                    await self._look(consumer, place)
-            if not self._heads:
-                if found or not await self._wait(consumer, give_up):
-                    break
-                continue
-            place = min(self._heads, key=lambda place: self._heads[place].timestamp)
-            size += len(self._heads[place].value or b"")
-            if found and size > max_bytes:
-                break
-            found.append(self._heads.pop(place))
-            await self._look(consumer, place)
-            await asyncio.sleep(0)  # unpacking takes its time: let others have a turn
-        return found
-
-    async def _look(self, consumer: AIOKafkaConsumer, place: TopicPartition) -> None:
-        """Bring the next record of a partition to hand, where it was fetched already."""
-        before = self._assignment
-        if place in self._heads or place not in consumer.assignment():
-            return
-        try:
-            records = await consumer.getmany(place, max_records=1)
-        except OffsetOutOfRangeError as error:
-            await self._out_of_range(consumer, place, error.args[0][place])
-        except NoOffsetForPartitionError:
-            return  # of an assignment that came meanwhile
-        except UnicodeDecodeError as error:
-            await self._skip(consumer, place, error)
-        except CorruptRecordException as error:
-            offset = await consumer.position(place)
-            self._set_stuck(
-                consumer,
-                place,
-                f"{_list([place])} cannot be read at offset {offset}: {describe(error)}. If no "
-                "replica is whole, delete the records before a later offset with kafka-delete-"
-                "records; what is missing then is counted as lost",
-            )
-        else:
-            if before == self._assignment:
-                self._heads.update((place, record) for record in records.get(place, ()))
-
-    async def _wait(self, consumer: AIOKafkaConsumer, give_up: float) -> bool:
-        """Wait for a record of any partition; False when the time is over."""
-        before = self._assignment
-        places = consumer.assignment()
-        left = give_up - asyncio.get_running_loop().time()
-        if left <= 0:
-            return False
-        if not places:
-            await asyncio.sleep(left)
-            return False
-        if self._careful:
-            await asyncio.sleep(_AGAIN_SECONDS)
-            return True
-        try:
-            records = await consumer.getmany(
-                *places, timeout_ms=max(1, int(1000 * left)), max_records=1
-            )
-        except OffsetOutOfRangeError as error:
-            ((place, offset),) = error.args[0].items()
-            await self._out_of_range(consumer, place, offset)
-        except NoOffsetForPartitionError:
-            return False  # of an assignment that came meanwhile
-        except (CorruptRecordException, UnicodeDecodeError):
-            self._careful = True  # whose it is shows only when they are looked at singly
-        else:
-            if before == self._assignment:
-                self._heads |= {place: record for place, (record,) in records.items()}
-        return True
-
-    async def _out_of_range(
-        self, consumer: AIOKafkaConsumer, place: TopicPartition, offset: int
-    ) -> None:
-        before = self._assignment
-        begin = (await consumer.beginning_offsets([place]))[place]
-        end = (await consumer.end_offsets([place]))[place]
-        if before != self._assignment:
-            return
-        if offset > end:
-            self._set_stuck(
-                consumer,
-                place,
-                f"{_list([place])} ends at offset {end}, but the store has what was before "
-                f"{offset}: the topic was made anew, or brokers lost data. Bring the old topic "
-                "back, or give it another name (kafka_topic_prefix) and the store another place",
-            )
-            return
-        if offset < begin:
-            reason = (
-                "were deleted by the topic's retention before they were read; read faster, or "
-                "raise kafka_retention_seconds"
-            )
-            self._lose(place, offset, begin, reason)
-        self._go(consumer, place, max(offset, begin))
-
-    async def _skip(
-        self, consumer: AIOKafkaConsumer, place: TopicPartition, error: UnicodeDecodeError
-    ) -> None:
-        """Go past a batch with a header key that is no UTF-8: it stays so, and nothing gets it out.
-
-        The library gives up on the rest of such a batch without telling where it ends.
-        """
-        before = self._assignment
-        self._careful = False
-        first = await consumer.position(place)
-        end = (await consumer.end_offsets([place]))[place]
-        until = first + 1
-        while until < end and before == self._assignment:
-            consumer.seek(place, until)
-            with contextlib.suppress(UnicodeDecodeError):
-                records = await consumer.getmany(place, timeout_ms=_PROBE_MS, max_records=1)
-                if before == self._assignment:
-                    self._heads.update((place, record) for record in records.get(place, ()))
-                break
-            until += 1
-        if before == self._assignment:
-            self._lose(place, first, until, f"cannot be read: a header key is no UTF-8 ({error})")
-            if until == end:
-                self._go(consumer, place, end)
-
-    def _lose(self, place: TopicPartition, first: int, until: int, reason: str) -> None:
-        """Count messages that are not read, once, however often one comes to them."""
-        lost = until - max(first, self._counted.get(place, first))
-        self._counted[place] = max(until, self._counted.get(place, 0))
-        if lost > 0:
-            self.lost_messages += lost
-            log.error("%s: %d messages from offset %d %s", _list([place]), lost, first, reason)
-
-    def _set_stuck(self, consumer: AIOKafkaConsumer, place: TopicPartition, reason: str) -> None:
-        if self._told.get(place) != reason:
-            log.error("%s", reason)
-        self._told[place] = reason
-        self._careful = False
-        self._stuck[place] = BusUnavailable(reason, retry_after=self._settings.retry_after_seconds)
-        consumer.pause(place)
+                self._heads.go(consumer, place, offset)
 
     def _real(self, partition: Partition) -> TopicPartition:
         return TopicPartition(self._topics.real(partition.topic), partition.number)
-
-
-def _list(places: Collection[TopicPartition]) -> str:
-    """Partitions in words, for messages and logs."""
-    numbers: dict[str, list[int]] = {}
-    for place in sorted(places):
-        numbers.setdefault(place.topic, []).append(place.partition)
-    return ", ".join(
-        f"{topic} partition{'s' if len(of) > 1 else ''} {' '.join(map(str, of))}"
-        for topic, of in numbers.items()
-    ) or "no partition"  # fmt: skip

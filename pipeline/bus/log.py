@@ -1,17 +1,9 @@
 """A durable log of messages in one LMDB environment; synchronous, and the only user of lmdb.
 
-One sub-database per topic: the key is the offset, 8 bytes big-endian, the value is a frame::
-
-    1 byte    version of the frame (1)
-    4 bytes   length of the headers, big-endian
-    8 bytes   when it was stored, Unix nanoseconds, big-endian
-    8 bytes   bytes of all frames of the topic before this one, big-endian
-    headers   a JSON object of strings
-    value     the message as published, to the end
-
-The running sum of bytes makes "how much lies between two offsets" a subtraction, so a restart
-counts nothing. A sub-database of marks keeps, per topic, the next offset, the first one not yet
-consumed and the sum at the end; offsets are therefore never used twice, even after deletion.
+One sub-database per topic: the key is the offset, 8 bytes big-endian, the value is a frame
+(``frame.py``). A sub-database of marks keeps, per topic, the next offset, the first one not yet
+consumed and the sum of bytes at the end; offsets are therefore never used twice, even after
+deletion.
 
 The file never shrinks: pages of deleted messages are used again.
 """
@@ -28,33 +20,18 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from io import TextIOWrapper
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final
 
 import lmdb
-import orjson
 
 from pipeline.bus.directory import disk_full, lock_directory, sync_directory
+from pipeline.bus.frame import Entry, Kept, bytes_before, stored_at
 from pipeline.errors import BusFull, BusUnavailable
 from pipeline.model.messages import Message, OffsetRange, Partition, Positions
 
-FRAME: Final = struct.Struct(">BIQQ")
-FRAME_VERSION: Final = 1
 _KEY: Final = struct.Struct(">Q")
 _MARK: Final = struct.Struct(">QQQ")
 _MARKS: Final = b".marks"
-
-
-class Entry(NamedTuple):
-    """One message to append: its topic, its headers as JSON, its value."""
-
-    topic: str
-    headers: bytes
-    value: bytes
-
-    @property
-    def size(self) -> int:
-        """Bytes of the frame that will be stored."""
-        return FRAME.size + len(self.headers) + len(self.value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,7 +185,7 @@ class Log:
                 mark.next = max(mark.next, offset)
                 cursor = transaction.cursor(db=self._databases[partition.topic])
                 found = cursor.set_range(_KEY.pack(offset))
-                mark.bytes_consumed = _bytes_before(cursor.value()) if found else mark.bytes_end
+                mark.bytes_consumed = bytes_before(cursor.value()) if found else mark.bytes_end
                 self._unsaved = True
 
     def has_work(self, keeping: Keeping) -> bool:
@@ -222,13 +199,13 @@ class Log:
                 self._walk(transaction, topic, positions.get(Partition(topic), 0))
                 for topic in self._topics
             ]
-            return self._taken(heapq.merge(*topics, key=lambda item: item[0]), max_bytes)
+            return self._taken(heapq.merge(*topics, key=lambda kept: kept.stored_at), max_bytes)
 
     def fetch(self, topic: str, first: int, until: int, *, max_bytes: int) -> list[Message]:
         """Kept messages of one topic from ``first`` to before ``until``; from any thread."""
         with self._reading() as transaction:
             run = itertools.takewhile(
-                lambda item: item[1].offset < until, self._walk(transaction, topic, first)
+                lambda kept: kept.offset < until, self._walk(transaction, topic, first)
             )
             return self._taken(run, max_bytes)
 
@@ -248,15 +225,15 @@ class Log:
         with self._use, self._failures(), self._environment().begin(buffers=True) as transaction:
             yield transaction
 
-    def _taken(self, walk: Iterable[tuple[int, "_Lazy", int]], max_bytes: int) -> list[Message]:
+    def _taken(self, walk: Iterable[Kept], max_bytes: int) -> list[Message]:
         """The first messages of a walk, at least one, as far as they fit."""
         messages: list[Message] = []
         taken = 0
-        for _, message, size in walk:
-            if messages and taken + size > max_bytes:
+        for kept in walk:
+            if messages and taken + len(kept.frame) > max_bytes:
                 break
-            messages.append(message())
-            taken += size
+            messages.append(kept.message())
+            taken += len(kept.frame)
         self.touched_bytes += taken
         return messages
 
@@ -272,7 +249,7 @@ class Log:
             middle = (low + high) // 2
             if not cursor.set_range(_KEY.pack(middle)):
                 high = middle  # committed to the marks a moment before this transaction began
-            elif FRAME.unpack_from(cursor.value())[2] < moment_ns:
+            elif stored_at(cursor.value()) < moment_ns:
                 low = middle + 1
             else:
                 high = middle
@@ -314,7 +291,7 @@ class Log:
             mark.next, mark.consumed, mark.bytes_end = _MARK.unpack(saved)
         cursor = transaction.cursor(db=self._databases[topic])
         found = cursor.set_range(_KEY.pack(mark.consumed))
-        mark.bytes_consumed = _bytes_before(cursor.value()) if found else mark.bytes_end
+        mark.bytes_consumed = bytes_before(cursor.value()) if found else mark.bytes_end
         _set_first(mark, cursor, found=cursor.first())
         return mark
 
@@ -322,11 +299,7 @@ class Log:
         self, transaction: "lmdb.Transaction[bytes]", mark: _Mark, entry: Entry, now: int
     ) -> int:
         offset = mark.next
-        frame = b"".join((
-            FRAME.pack(FRAME_VERSION, len(entry.headers), now, mark.bytes_end),
-            entry.headers,
-            entry.value,
-        ))  # fmt: skip
+        frame = entry.frame(stored_at=now, bytes_before=mark.bytes_end)
         transaction.put(_KEY.pack(offset), frame, append=True, db=self._databases[entry.topic])
         if mark.bytes_first == mark.bytes_end:
             mark.first_at = now
@@ -353,13 +326,12 @@ class Log:
 
     def _walk(
         self, transaction: "lmdb.Transaction[memoryview]", topic: str, start: int
-    ) -> Iterator[tuple[int, "_Lazy", int]]:
+    ) -> Iterator[Kept]:
         cursor = transaction.cursor(db=self._databases[topic])
         if not cursor.set_range(_KEY.pack(start)):
             return
         for key, frame in cursor.iternext():
-            stored_at = FRAME.unpack_from(frame)[2]
-            yield stored_at, _Lazy(topic, _KEY.unpack(key)[0], frame), len(frame)
+            yield Kept(topic, _KEY.unpack(key)[0], frame)
 
     def _check_disk(self, size: int) -> None:
         free = shutil.disk_usage(self._directory).free
@@ -387,31 +359,11 @@ class Log:
             ) from error
 
 
-@dataclass(slots=True)
-class _Lazy:
-    """A message that is copied out of the map only when it is taken."""
-
-    topic: str
-    offset: int
-    frame: memoryview
-
-    def __call__(self) -> Message:
-        _, length, _, _ = FRAME.unpack_from(self.frame)
-        body = FRAME.size + length
-        headers = orjson.loads(self.frame[FRAME.size : body])
-        return Message(Partition(self.topic), self.offset, bytes(self.frame[body:]), headers)
-
-
-def _bytes_before(frame: memoryview | bytes) -> int:
-    before: int = FRAME.unpack_from(frame)[3]
-    return before
-
-
 def _set_first(
     mark: _Mark, cursor: "lmdb.Cursor[memoryview] | lmdb.Cursor[bytes]", *, found: bool
 ) -> None:
     if found:
-        _, _, mark.first_at, mark.bytes_first = FRAME.unpack_from(cursor.value())
+        mark.first_at, mark.bytes_first = stored_at(cursor.value()), bytes_before(cursor.value())
     else:
         mark.first_at, mark.bytes_first = 0, mark.bytes_end
 

@@ -6,27 +6,16 @@ answers with one batch per table and the list of what it could not accept.
 The files are formats, and ``door``, the check that collectors make. What formats share is in
 folders: ``wire`` (protobuf), ``lines`` and ``records`` (text and JSON), ``kernels`` (what is
 compiled), ``otlp``, ``envoy`` and ``prometheus`` (what those families say), and for the door
-``gates`` (what it knows of each format) and ``privacy`` (what it hides).
+``gates`` (how it checks each kind of format) and ``privacy`` (what it hides).
 """
 
 from collections.abc import Iterator, Mapping, Sequence
 from importlib import import_module
+from types import ModuleType
 from typing import Final, Protocol, cast
 
 from pipeline.model.decoded import Decoded
-from pipeline.model.topics import (
-    ENVOY_ALS_FORMAT,
-    ENVOY_METRICS_FORMAT,
-    EXPOSITION_FORMATS,
-    LINE_FORMATS,
-    OTLP_LOGS_FORMAT,
-    OTLP_METRICS_FORMAT,
-    OTLP_TRACES_FORMAT,
-    REMOTE_WRITE_2_FORMAT,
-    REMOTE_WRITE_FORMAT,
-    ZIPKIN_JSON_FORMAT,
-    ZIPKIN_PROTO_FORMAT,
-)
+from pipeline.model.topics import FORMATS
 
 
 class Decoder(Protocol):
@@ -36,34 +25,32 @@ class Decoder(Protocol):
         """Decode messages, each for itself."""
 
 
-MODULES: Final[Mapping[str, str]] = {
-    OTLP_TRACES_FORMAT: "pipeline.decode.otlp_traces",
-    OTLP_METRICS_FORMAT: "pipeline.decode.otlp_metrics",
-    OTLP_LOGS_FORMAT: "pipeline.decode.otlp_logs",
-    ENVOY_ALS_FORMAT: "pipeline.decode.envoy_als",
-    ENVOY_METRICS_FORMAT: "pipeline.decode.envoy_metrics",
-    "jaeger_json": "pipeline.decode.jaeger_json",
-    ZIPKIN_JSON_FORMAT: "pipeline.decode.zipkin_json",
-    ZIPKIN_PROTO_FORMAT: "pipeline.decode.zipkin_proto",
-    **{name: f"pipeline.decode.{name}" for name in (REMOTE_WRITE_FORMAT, REMOTE_WRITE_2_FORMAT)},
-    **{name: f"pipeline.decode.{name}" for name in (*LINE_FORMATS, *EXPOSITION_FORMATS)},
-}
-"""The module of each format: it has a function ``decode`` and, where senders bring the format to
-the door, a ``GATE``, ``LINES`` where its records are lines, or ``DOCUMENTS`` where it is JSON. A
-new format is one line here; one whose records are lines is one word in ``model/topics.py``."""
+def module_of(format_name: str) -> ModuleType:
+    """The module of a format, imported when it is first asked for.
+
+    It has a function ``decode`` and what the door must know: ``LINES`` where its records are lines,
+    nothing where it is scraped text, and else its ``GATE``. A new format is such a module, and one
+    line in ``model/topics.py``; all else is derived from that.
+
+    Raises:
+        KeyError: there is no such format.
+    """
+    if format_name not in FORMATS:
+        raise KeyError(format_name)
+    return import_module(f"{__name__}.{format_name}")
 
 
 class _Decoders(Mapping[str, Decoder]):
-    """Decoders by format, each imported when it is first asked for."""
+    """Decoders by format."""
 
     def __getitem__(self, format_name: str) -> Decoder:
-        return cast("Decoder", import_module(MODULES[format_name]).decode)
+        return cast("Decoder", module_of(format_name).decode)
 
     def __iter__(self) -> Iterator[str]:
-        return iter(MODULES)
+        return iter(FORMATS)
 
     def __len__(self) -> int:
-        return len(MODULES)
+        return len(FORMATS)
 
 
 DECODERS: Final[Mapping[str, Decoder]] = _Decoders()

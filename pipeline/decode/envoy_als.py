@@ -25,7 +25,7 @@ from pipeline.decode.envoy.words import (
     TLS_VERSIONS,
     UNAUTHORIZED,
 )
-from pipeline.decode.gates.gate import Gate
+from pipeline.decode.gates.wire_gate import WireGate
 from pipeline.decode.kernels.columns import numbers, times
 from pipeline.decode.kernels.kernel import Ints
 from pipeline.decode.kernels.text import LENGTH_MASK
@@ -267,5 +267,5 @@ def mask(walked: Walked, masked: MaskedKeys) -> bool:
     return masked.mask_cells(walked, "requests", URLS) or hidden
 
 
-GATE: Final = Gate(ENVOY_ALS, ("entries",), refused, mask=mask)
+GATE: Final = WireGate(ENVOY_ALS, ("entries",), refused, mask)
 """What the door knows of access logs."""

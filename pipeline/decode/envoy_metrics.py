@@ -22,7 +22,7 @@ import pyarrow as pa
 
 from pipeline.decode.envoy.als_messages import MESSAGES as NODE_MESSAGES
 from pipeline.decode.envoy.resources import nodes_of, resources_of
-from pipeline.decode.gates.gate import Gate
+from pipeline.decode.gates.wire_gate import WireGate
 from pipeline.decode.kernels.columns import numbers, texts, times
 from pipeline.decode.kernels.hashing import distinct
 from pipeline.decode.kernels.json_text import objects
@@ -329,5 +329,5 @@ def _lists(buckets: Ladder, quantiles: Ladder, kinds: Ints, kept: Truths) -> dic
     }
 
 
-GATE: Final = Gate(ENVOY_METRICS, ("metrics",), refused, mask=mask)
+GATE: Final = WireGate(ENVOY_METRICS, ("metrics",), refused, mask)
 """What the door knows of metrics of Envoy."""

@@ -17,6 +17,7 @@ from opentelemetry.proto.common.v1.common_pb2 import KeyValue
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 
 from pipeline.decode import otlp_traces
+from pipeline.decode.gates.document_gate import DocumentGate
 from pipeline.decode.otlp.via_otlp import (
     UINT32_MAX,
     BadRecord,
@@ -34,8 +35,7 @@ from pipeline.decode.otlp.via_otlp import (
     unix_nano,
 )
 from pipeline.model.decoded import Decoded
-
-FORMAT: Final = "jaeger_json"
+from pipeline.model.topics import JAEGER_JSON_FORMAT
 
 _KINDS: Final = {
     "internal": Span.SPAN_KIND_INTERNAL,
@@ -346,3 +346,6 @@ _READERS: Final[Mapping[str, Callable[[str], object]]] = {
     "float64": float,
     "binary": _binary,
 }
+
+GATE: Final = DocumentGate(JAEGER_JSON_FORMAT, to_otlp)
+"""What the door knows of Jaeger's JSON."""

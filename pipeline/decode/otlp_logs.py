@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 from google.protobuf.wrappers_pb2 import BytesValue
 from numpy.typing import NDArray
 
-from pipeline.decode.gates.gate import Gate
+from pipeline.decode.gates.wire_gate import WireGate
 from pipeline.decode.kernels.columns import GOOD, NOTHING, ids, numbers, texts, times
 from pipeline.decode.kernels.json_text import objects
 from pipeline.decode.otlp.access_logs import access_logs, may_have
@@ -183,5 +183,5 @@ def _mask(walked: Walked, masked: MaskedKeys) -> bool:
     return hidden
 
 
-GATE: Final = Gate(OTLP_LOGS, ("records",), refused, mask=_mask)
+GATE: Final = WireGate(OTLP_LOGS, ("records",), refused, _mask)
 """What the door knows of logs."""

@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from pipeline.decode.gates.gate import Gate
+from pipeline.decode.gates.wire_gate import WireGate
 from pipeline.decode.kernels.columns import NOTHING, numbers, texts, times
 from pipeline.decode.kernels.json_text import double_texts, objects
 from pipeline.decode.kernels.kernel import Ints
@@ -329,5 +329,5 @@ def _exemplars(walked: Walked, points: int) -> pa.Array:
     return arrays(walked.buffer, rows, points, EXEMPLAR_FIELDS, ready)
 
 
-GATE: Final = Gate(OTLP_METRICS, ("points",), refused)
+GATE: Final = WireGate(OTLP_METRICS, ("points",), refused)
 """What the door knows of metrics."""

@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from pipeline.decode.gates.gate import Gate
+from pipeline.decode.gates.wire_gate import WireGate
 from pipeline.decode.kernels.columns import (
     GOOD,
     WRONG_LENGTH,
@@ -291,5 +291,5 @@ def _records(
     return arrays(walked.buffer, rows, owners, fields, {"attributes": told})
 
 
-GATE: Final = Gate(OTLP_TRACES, ("spans",), refused)
+GATE: Final = WireGate(OTLP_TRACES, ("spans",), refused)
 """What the door knows of traces."""

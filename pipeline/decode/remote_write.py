@@ -9,7 +9,7 @@ from typing import Final
 
 import numpy as np
 
-from pipeline.decode.gates.gate import Gate
+from pipeline.decode.gates.wire_gate import WireGate
 from pipeline.decode.kernels.columns import texts
 from pipeline.decode.privacy.label_masking import overwrite, secret_labels
 from pipeline.decode.privacy.masking import MaskedKeys
@@ -70,5 +70,5 @@ def _declared(series: Series) -> tuple[Declared, ...]:
     return tuple(of_messages[message] for message in series.owner_messages)
 
 
-GATE: Final = Gate(REMOTE_WRITE, RECORDS, refused, mask=mask)
+GATE: Final = WireGate(REMOTE_WRITE, RECORDS, refused, mask)
 """What the door knows of remote write 1.0."""

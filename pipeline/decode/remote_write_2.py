@@ -10,7 +10,7 @@ from typing import Final
 import numpy as np
 import pyarrow as pa
 
-from pipeline.decode.gates.gate import Gate
+from pipeline.decode.gates.wire_gate import WireGate
 from pipeline.decode.kernels.columns import texts
 from pipeline.decode.kernels.hashing import distinct
 from pipeline.decode.kernels.kernel import Ints
@@ -111,5 +111,5 @@ def _declared(series: Series) -> tuple[Declared, ...]:
     return declared
 
 
-GATE: Final = Gate(REMOTE_WRITE_2, RECORDS, refused, mask=mask)
+GATE: Final = WireGate(REMOTE_WRITE_2, RECORDS, refused, mask)
 """What the door knows of remote write 2.0."""

@@ -11,7 +11,7 @@ from opentelemetry.proto.common.v1.common_pb2 import KeyValue
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 
 from pipeline.decode import otlp_traces
-from pipeline.decode.gates.documents import Documents
+from pipeline.decode.gates.document_gate import DocumentGate
 from pipeline.decode.otlp.via_otlp import (
     BadRecord,
     Converted,
@@ -28,8 +28,7 @@ from pipeline.decode.otlp.via_otlp import (
     unix_nano,
 )
 from pipeline.model.decoded import Decoded
-
-FORMAT: Final = "zipkin_json"
+from pipeline.model.topics import ZIPKIN_JSON_FORMAT
 
 _KINDS: Final = {
     "CLIENT": Span.SPAN_KIND_CLIENT,
@@ -181,5 +180,5 @@ def _event(value: object) -> Span.Event:
     )
 
 
-DOCUMENTS: Final = Documents(FORMAT, to_otlp)
+GATE: Final = DocumentGate(ZIPKIN_JSON_FORMAT, to_otlp)
 """What the door knows of Zipkin's JSON."""

@@ -14,8 +14,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 from pipeline.decode import otlp_traces, zipkin_json
-from pipeline.decode.gates.gate import Gate
+from pipeline.decode.gates.wire_gate import WireGate
 from pipeline.decode.otlp.via_otlp import BadRecord, Converted, Gathering, Refused, decode_through
+from pipeline.decode.privacy.masking import MaskedKeys
 from pipeline.decode.wire.declaration import Enter, Messages, Row, Store
 from pipeline.decode.wire.intern import bytes_of
 from pipeline.decode.wire.walk import Format, Rows, Walked
@@ -182,5 +183,9 @@ def _texts(walked: Walked, rows: Rows, cell: str) -> list[str]:
     return [raw.decode(errors="replace") for raw in _bytes(walked, rows, cell)]
 
 
-GATE: Final = Gate(ZIPKIN_PROTO, ("spans",), refused, headers={"tags": ""})
+def _hide(walked: Walked, masked: MaskedKeys) -> bool:
+    return masked.mask(walked, {"tags": ""})
+
+
+GATE: Final = WireGate(ZIPKIN_PROTO, ("spans",), refused, _hide)
 """What the door knows of Zipkin's protobuf."""

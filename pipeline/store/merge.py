@@ -4,7 +4,8 @@ from typing import Final
 
 import polars as pl
 
-from pipeline.model.tables import ALIASES, MEASURES, SLICE, Table
+from pipeline.model.table import Table
+from pipeline.model.tables import ALIASES, MEASURES, SLICE
 
 HISTOGRAM: Final = ("buckets", "counts")
 """The two lists of a histogram: bucket indexes, ascending, and what each holds."""

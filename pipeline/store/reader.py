@@ -1,4 +1,8 @@
-"""Reading: named questions, each one file of SQL, each with a time limit."""
+"""Reading: named questions, each one file of SQL, each with a time limit.
+
+``{measures}`` in a file stands for the measures of a derived row, each summed over the rows of its
+group; lists are put one after the other.
+"""
 
 import threading
 from datetime import datetime
@@ -8,6 +12,8 @@ from pathlib import Path
 import polars as pl
 
 from pipeline.errors import InvalidInput
+from pipeline.model.table import Column
+from pipeline.model.tables import MEASURES
 from pipeline.store.connection import Database
 
 QUERIES = Path(__file__).parent / "queries"
@@ -18,7 +24,17 @@ _EPOCH = datetime.fromisoformat("1970-01-01T00:00:00+00:00")
 @cache
 def questions() -> dict[str, str]:
     """Every question that can be asked: its name and its SQL."""
-    return {path.stem: path.read_text(encoding="utf-8") for path in sorted(QUERIES.glob("*.sql"))}
+    measures = ",\n    ".join(map(_summed, MEASURES))
+    return {
+        path.stem: path.read_text(encoding="utf-8").replace("{measures}", measures)
+        for path in sorted(QUERIES.glob("*.sql"))
+    }
+
+
+def _summed(measure: Column) -> str:
+    name = f'"{measure.name}"'
+    total = f"flatten(list({name}))" if measure.kind.endswith("[]") else f"sum({name})::BIGINT"
+    return f"{total} AS {name}"
 
 
 def ask(

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from pipeline.errors import StoreBusy, StoreIncompatible
+from pipeline.model.table import DUCKDB, Column, Table
 from pipeline.model.tables import (
     ACCESS_LOGS,
     CONSUMER_MINUTES,
     DERIVED,
-    DUCKDB,
     EDGE_MINUTES,
     INTERNED,
     NODE_MINUTES,
@@ -22,8 +22,6 @@ from pipeline.model.tables import (
     RAW,
     SLICE,
     SPANS,
-    Column,
-    Table,
 )
 from pipeline.store.attach import CATALOG
 from pipeline.store.connection import Database, Session

@@ -7,7 +7,8 @@ import polars as pl
 import pyarrow as pa
 
 from pipeline.errors import InvalidInput, StoreBusy
-from pipeline.model.tables import DERIVED, SLICE, Table
+from pipeline.model.table import Table
+from pipeline.model.tables import DERIVED, SLICE
 from pipeline.store.connection import Database, Session
 from pipeline.store.lease import Lease
 from pipeline.store.merge import merged

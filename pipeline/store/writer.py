@@ -8,7 +8,8 @@ import pyarrow.compute as pc
 
 from pipeline.errors import InvalidInput, StoreBusy
 from pipeline.model.messages import OffsetRange, Offsets, Partition, Positions
-from pipeline.model.tables import ACCESS_LOGS, INTERNED, QUARANTINE, RAW, SPANS, Table
+from pipeline.model.table import Table
+from pipeline.model.tables import ACCESS_LOGS, INTERNED, QUARANTINE, RAW, SPANS
 from pipeline.store.connection import Database, Session
 from pipeline.store.offsets import record
 

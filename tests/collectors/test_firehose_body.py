@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from collectors.firehose_body import MAX_RECORDS, envelope, opened
-from pipeline.decode.gates.line_door import admit_lines
+from pipeline.decode.gates.line_gate import admit_lines
 from pipeline.decode.privacy.masking import MaskedKeys
 from pipeline.errors import DecodeError, MessageTooLarge
 from tests.collectors.firehose import access_log, body_of, cloudwatch_logs, control

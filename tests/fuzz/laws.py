@@ -8,9 +8,10 @@ import pyarrow as pa
 
 from pipeline.decode import DECODERS
 from pipeline.decode.door import Admission, MaskedKeys, admit, admit_foreign
-from pipeline.errors import DecodeError, InvalidInput
+from pipeline.errors import DecodeError
 from pipeline.model.decoded import Decoded, Refusal
-from pipeline.model.tables import INTERNED, RAW, RESOURCES, SCOPES, Table
+from pipeline.model.table import Table
+from pipeline.model.tables import INTERNED, RAW, RESOURCES, SCOPES
 from pipeline.model.topics import FORMAT_SIGNAL
 
 TABLES: Final = {table.name: table for table in (*RAW, *INTERNED)}
@@ -57,14 +58,12 @@ def foreign(name: str, message: bytes) -> bytes | None:
 
 
 def door(name: str, message: bytes) -> Admission | None:
-    """What the door answers; None where it refuses, or the format has none."""
+    """What the door answers; None where it refuses."""
     try:
         return admit(name, message, MASKED)
     except DecodeError as error:
         reason_is_countable(error.reason)
-    except InvalidInput as error:
-        assert error.field == "format"  # noqa: PT017 - any other field would be the sender's
-    return None
+        return None
 
 
 def check_door(name: str, message: bytes) -> None:

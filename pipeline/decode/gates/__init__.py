@@ -1,1 +1,1 @@
-"""What the check at the door knows of each kind of format."""
+"""How the door checks a body: one gate for each kind of format."""

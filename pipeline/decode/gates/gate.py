@@ -1,29 +1,52 @@
-"""What the door must know of a format; each decoder has one."""
+"""What every gate is, whatever the kind of its format, and what it answers."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from typing import Protocol
 
 from pipeline.decode.privacy.masking import MaskedKeys
-from pipeline.decode.wire.walk import Format, Walked
 from pipeline.model.decoded import Refusal
 
 
 @dataclass(frozen=True, slots=True)
-class Gate:
-    """What the door must know of a format.
+class Admission:
+    """A body that may go on the bus.
 
     Attributes:
-        format: its declaration, compiled.
-        records: the tables whose rows are records.
-        refused: what the decoder refuses of a walk: whole messages, and records of others.
-        headers: tables of headers (cells ``key`` and ``value``, text by text), and the prefix that
-            their keys have where headers are attributes. Tables of attributes need not be named.
-        mask: overwrites secrets in the walk's buffer and tells if it did, where they cannot be
-            found by ``headers``.
+        body: the bytes, secrets and persons overwritten; of the same length as they came, but for
+            JSON documents and for lines that were wrapped into something.
+        records: how many records of it the decoder will take.
+        refused: what it will refuse; offsets are those of the body as it came, None where unknown.
     """
 
-    format: Format
-    records: tuple[str, ...]
-    refused: Callable[[Walked], tuple[Refusal, ...]]
-    headers: Mapping[str, str] = field(default_factory=dict)
-    mask: Callable[[Walked, MaskedKeys], bool] | None = None
+    body: bytes
+    records: int
+    refused: tuple[Refusal, ...] = ()
+
+    @property
+    def rejected(self) -> int:
+        """How many records the decoder will refuse."""
+        return sum(refusal.records for refusal in self.refused)
+
+    @property
+    def reason(self) -> str:
+        """Why, of the first of these; empty when there is none."""
+        return self.refused[0].reason if self.refused else ""
+
+
+class Gate(Protocol):
+    """The check at the door of one format; every kind of format has its own, beside this file."""
+
+    def admit(self, body: bytes, masked: MaskedKeys) -> Admission:
+        """Check a body, count its records, and mask its secrets.
+
+        Raises:
+            DecodeError: the body is malformed; nothing of it can be taken.
+        """
+
+    def mask(self, body: bytes, masked: MaskedKeys) -> bytes:
+        """A body that somebody else wrote on the bus, with its secrets masked.
+
+        Raises:
+            DecodeError: the body is malformed; nothing of it can be taken.
+        """
+        return self.admit(body, masked).body

@@ -44,7 +44,8 @@ from pipeline.decode.kernels.text import (
 )
 from pipeline.decode.otlp.common import ARRAY, BOOL, BYTES, DOUBLE, INT, KEY_VALUES, STRING
 from pipeline.decode.wire.declaration import PARENT
-from pipeline.decode.wire.walk import MAX_DEPTH, Rows
+from pipeline.decode.wire.loop import MAX_DEPTH
+from pipeline.decode.wire.walk import Rows
 
 JSON: Final = 1 << 10
 """Type of a value whose slice is JSON text already; none that comes over the wire has it."""

@@ -11,72 +11,24 @@ Values keep their length, so that offsets stay what they were and numbers stay n
 """
 
 from collections.abc import Iterable
-from typing import Final, NamedTuple
+from typing import Final
 
 import numpy as np
 
-from pipeline.decode.kernels.kernel import Buffer, Bytes, Ints, buffer_of, inlined, kernel
-from pipeline.decode.kernels.text import LENGTH_MASK, OFFSET_BITS, slices_of
-from pipeline.model.secret_keys import KEY_IDS, SECRET_PARAMETERS, SECRET_WORDS
+from pipeline.decode.kernels.kernel import Buffer, buffer_of, inlined, kernel
+from pipeline.decode.privacy.byte_classes import CLASS, END, NAME, TOKEN, TRIGGER
+from pipeline.decode.privacy.secret_names import Names, compiled, is_secret, plain
 
 _STAR: Final = ord("*")
 _ONE: Final = ord("1")
-_SPACE, _TAB, _NEWLINE, _QUOTE, _BACKSLASH = 0x20, 0x09, 0x0A, 0x22, 0x5C
+_SPACE, _NEWLINE, _QUOTE, _BACKSLASH = 0x20, 0x0A, 0x22, 0x5C
 _COLON, _EQUALS, _PERCENT, _AT, _SLASH, _DOT = 0x3A, 0x3D, 0x25, 0x40, 0x2F, 0x2E
-_LOW: Final = 31
-_LONGEST_NAME: Final = 128
 _LONGEST_CREDENTIALS: Final = 256
 _SHORTEST_SECRET: Final = 6
 """How much text must follow ``Bearer`` or ``Basic``, or an ``eyJ``, to be taken for a secret."""
 
-_LETTER, _NAME, _TOKEN, _END, _TRIGGER = 1, 2, 4, 8, 16
-"""What a byte may be: a letter or digit; part of a name; part of a token; the end of an unquoted
-value; worth a second look."""
-
-
-def _classes() -> Bytes:
-    classes = np.zeros(256, np.uint8)
-    alphanumeric = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
-    for text, kind in (
-        (alphanumeric, _LETTER | _NAME | _TOKEN),
-        (b"-_.", _NAME | _TOKEN),
-        (b"+/=~", _TOKEN),
-        (b" \t\r\n\"&';,)]}#\\|<>", _END),
-        (b"=:%@e ", _TRIGGER),
-    ):
-        classes[np.frombuffer(text, np.uint8)] |= kind
-    return classes
-
-
-_CLASS: Final = _classes()
 _JSON_WORDS: Final = np.frombuffer(b"true falsenull ", np.uint8)
 """Five bytes each; what may stand where a secret is expected and is none."""
-
-
-class Names(NamedTuple):
-    """Names as kernels take them: all in one buffer, in lower case with ``-`` for ``_``.
-
-    Attributes:
-        text: the names.
-        words: those that count wherever they stand in a name.
-        keys: those that must be the last words of a name.
-        parameters: the same, of query parameters and cookies.
-        ids: last words of names that are never secret.
-        bounds: by byte the first of the words that begin with it, and the first after them.
-        starts: by the low bits of two bytes whether a word may begin with them; most do not.
-        key_bounds: the same of the keys that end with it; these are sorted so.
-        parameter_bounds: the same of the parameters.
-    """
-
-    text: Buffer
-    words: Ints
-    keys: Ints
-    parameters: Ints
-    ids: Ints
-    bounds: Ints
-    starts: Bytes
-    key_bounds: Ints
-    parameter_bounds: Ints
 
 
 class TextMask:
@@ -90,26 +42,7 @@ class TextMask:
     """
 
     def __init__(self, keys: Iterable[str] = ()) -> None:
-        groups = (SECRET_WORDS, set(keys), SECRET_PARAMETERS, KEY_IDS)
-        words, lasts, parameters, ids = (
-            [name.lower().replace("_", "-").encode() for name in group if name] for group in groups
-        )
-        texts = [
-            sorted(words), sorted(lasts, key=_last), sorted(parameters, key=_last), sorted(ids)
-        ]  # fmt: skip
-        slices = slices_of([name for group in texts for name in group])
-        words_end, keys_end, parameters_end = np.cumsum([len(group) for group in texts[:-1]])
-        self.names = Names(
-            buffer_of(name for group in texts for name in group),
-            slices[:words_end],
-            slices[words_end:keys_end],
-            slices[keys_end:parameters_end],
-            slices[parameters_end:],
-            _bounds([name[0] for name in texts[0]]),
-            _starts(texts[0]),
-            _bounds([name[-1] for name in texts[1]]),
-            _bounds([name[-1] for name in texts[2]]),
-        )
+        self.names = compiled(keys)
 
     def mask(self, data: bytes) -> bytes:
         """The text with stars (in JSON numbers, ones) for secret values; of the same length."""
@@ -117,26 +50,6 @@ class TextMask:
         if not _mask(buffer, 0, self.names):
             return data
         return buffer.data[: buffer.size].tobytes()
-
-
-def _last(name: bytes) -> int:
-    return name[-1]
-
-
-def _bounds(sorted_bytes: list[int]) -> Ints:
-    """By byte the first place where it stands in a sorted list, and the first after it."""
-    found = np.array(sorted_bytes, np.int64)
-    sides = [np.searchsorted(found, np.arange(256), side=side) for side in ("left", "right")]
-    return np.ascontiguousarray(np.stack(sides, axis=1), np.int64)
-
-
-def _starts(words: list[bytes]) -> Bytes:
-    """Which pairs of bytes may begin a word; letters have the same low bits in either case."""
-    starts = np.zeros((_LOW + 1, _LOW + 1), np.uint8)
-    for word in words:
-        for second in {word[1], ord("_") if word[1] == ord("-") else word[1]}:
-            starts[word[0] & _LOW, second & _LOW] = 1
-    return starts
 
 
 @kernel
@@ -159,7 +72,7 @@ def _mask(source: Buffer, at: int, names: Names) -> int:
     data, masked = source.data, 0
     while at < source.size:
         byte = data[at]
-        if not _CLASS[byte] & _TRIGGER:
+        if not CLASS[byte] & TRIGGER:
             at += 1
             continue
         end = at
@@ -181,7 +94,7 @@ def _after_name(source: Buffer, at: int, names: Names) -> int:
     """Mask what follows a separator at ``at`` behind the name of a secret; returns its end."""
     data, begin = source.data, _behind(source, at)
     colon = data[at] == _COLON or plain(data[begin - 1]) == ord("a")
-    if begin == at or not _is_secret(source, at, names, not colon):
+    if begin == at or not is_secret(source, at, names, not colon):
         return at
     while begin < source.size and data[begin] == _SPACE:
         begin += 1
@@ -200,74 +113,6 @@ def _behind(source: Buffer, at: int) -> int:
         return at + 1
     encoded = at + 3 <= source.size and data[at + 1] == ord("3")
     return at + 3 if encoded and plain(data[at + 2]) in (ord("a"), ord("d")) else at
-
-
-@kernel
-def _is_secret(source: Buffer, end: int, names: Names, parameter: bool) -> bool:  # noqa: FBT001 - kernels have no keyword arguments
-    """Whether the name before ``end`` is that of a secret; ``parameter``: if it is one's name."""
-    data = source.data
-    while end > 0 and (data[end - 1] in (_SPACE, _QUOTE, _BACKSLASH)):
-        end -= 1
-    for word in names.ids:
-        place = end - (word & LENGTH_MASK)
-        if place >= 0 and _same(source, place, names, word):
-            return False
-    begin = end
-    while begin > 0 and end - begin < _LONGEST_NAME and _CLASS[data[begin - 1]] & _NAME:
-        begin -= 1
-        if names.starts[data[begin] & _LOW, data[begin + 1] & _LOW] and _has_word(
-            source, begin, end, names
-        ):
-            return True
-    if begin == end:
-        return False
-    last = plain(data[end - 1])
-    first, after = names.key_bounds[last]
-    if _is_last(source, begin, end, names, names.keys[first:after]):
-        return True
-    first, after = names.parameter_bounds[last]
-    return parameter and _is_last(source, begin, end, names, names.parameters[first:after])
-
-
-@kernel
-def _has_word(source: Buffer, place: int, end: int, names: Names) -> bool:
-    """Whether a word of secrets stands there, in a name that ends at ``end``."""
-    first, last = names.bounds[plain(source.data[place])]
-    for word in names.words[first:last]:
-        if place + (word & LENGTH_MASK) <= end and _same(source, place, names, word):
-            return True
-    return False
-
-
-@kernel
-def _is_last(source: Buffer, begin: int, end: int, names: Names, of: Ints) -> bool:
-    """Whether a name ends with one of these words."""
-    for word in of:
-        place = end - (word & LENGTH_MASK)
-        if (
-            place >= begin
-            and (place == begin or not _CLASS[source.data[place - 1]] & _LETTER)
-            and _same(source, place, names, word)
-        ):
-            return True
-    return False
-
-
-@inlined
-def _same(source: Buffer, place: int, names: Names, word: int) -> bool:
-    known = word >> OFFSET_BITS
-    for index in range(word & LENGTH_MASK):
-        if plain(source.data[place + index]) != names.text.data[known + index]:
-            return False
-    return True
-
-
-@inlined
-def plain(byte: int) -> int:
-    """A byte of a name as known names have it: in lower case, with ``-`` for ``_``."""
-    if byte == ord("_"):
-        return ord("-")
-    return byte + 32 if ord("A") <= byte <= ord("Z") else byte
 
 
 @kernel
@@ -337,7 +182,7 @@ def _is_json_word(source: Buffer, at: int, end: int) -> bool:
 def _unquoted(source: Buffer, at: int) -> int:
     """Mask a value up to what cannot be part of one, and what follows it when it is a scheme."""
     data, end = source.data, at
-    while end < source.size and not _CLASS[data[end]] & _END:
+    while end < source.size and not CLASS[data[end]] & END:
         if data[end] == _PERCENT and data[end + 1] == ord("2") and data[end + 2] == ord("6"):
             break
         end += 1
@@ -392,10 +237,10 @@ def _web_token(source: Buffer, at: int) -> int:
     data = source.data
     if data[at + 1] != ord("y") or data[at + 2] != ord("J"):
         return at
-    if at and _CLASS[data[at - 1]] & _NAME:
+    if at and CLASS[data[at - 1]] & NAME:
         return at  # not where a token begins; this also keeps long runs of them cheap
     end, dots = at, 0
-    while end < source.size and _CLASS[data[end]] & _NAME:
+    while end < source.size and CLASS[data[end]] & NAME:
         dots += int(data[end] == _DOT)
         end += 1
     return _token(source, at, at) if dots else at
@@ -405,7 +250,7 @@ def _web_token(source: Buffer, at: int) -> int:
 def _token(source: Buffer, begin: int, otherwise: int) -> int:
     """Mask the token that begins there, if it is long enough; returns where it ends."""
     end = begin
-    while end < source.size and _CLASS[source.data[end]] & _TOKEN:
+    while end < source.size and CLASS[source.data[end]] & TOKEN:
         end += 1
     if end - begin < _SHORTEST_SECRET:
         return otherwise
@@ -418,7 +263,7 @@ def _credentials(source: Buffer, at: int) -> int:
     """Mask user and password between ``//`` and the ``@`` at ``at``; returns whether there were."""
     data, begin = source.data, at
     least = max(2, at - _LONGEST_CREDENTIALS)
-    while begin > least and data[begin - 1] != _SLASH and not _CLASS[data[begin - 1]] & _END:
+    while begin > least and data[begin - 1] != _SLASH and not CLASS[data[begin - 1]] & END:
         begin -= 1
     if begin == at or data[begin - 1] != _SLASH or data[begin - 2] != _SLASH:
         return 0

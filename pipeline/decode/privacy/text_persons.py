@@ -13,7 +13,7 @@ import numpy as np
 from pipeline.decode.kernels.kernel import Buffer, Bytes, Ints, buffer_of, inlined, kernel
 from pipeline.decode.kernels.text import LENGTH_MASK, OFFSET_BITS, slices_of
 from pipeline.decode.privacy.persons import Hider, Persons, hide, hide_number
-from pipeline.decode.privacy.text_masking import plain
+from pipeline.decode.privacy.secret_names import plain
 from pipeline.model.personal_fields import PERSONAL_FIELDS, PersonalData, PersonalFields
 
 _NO_NAME, _KEPT, _WORD, _WHOLE, _PATH, _URI = range(6)

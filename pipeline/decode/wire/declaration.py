@@ -5,7 +5,7 @@ entry, the walk does what the entry says; where it has none, the field is skippe
 checked as protobuf does. **Every field that is a message must have an entry**, if only
 ``Check(message)``, because the official parser looks inside and refuses what is broken there.
 
-``compile_plan`` turns the dictionary into the integers that ``pipeline.decode.wire.walk`` walks by.
+``compile_plan`` turns the dictionary into the integers that ``pipeline.decode.wire.loop`` walks by.
 """
 
 from collections.abc import Mapping

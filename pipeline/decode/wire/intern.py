@@ -24,7 +24,8 @@ from pipeline.decode.kernels.text import LENGTH_MASK, OFFSET_BITS
 from pipeline.decode.otlp.common import COMMON
 from pipeline.decode.wire.declaration import Row
 from pipeline.decode.wire.walk import Format, Rows, Walked
-from pipeline.model.tables import RESOURCES, SCOPES, Table
+from pipeline.model.table import Table
+from pipeline.model.tables import RESOURCES, SCOPES
 
 Json: TypeAlias = "str | int | float | bool | list[Json] | dict[str, Json] | None"
 Attributes = Mapping[str, Json]

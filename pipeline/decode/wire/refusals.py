@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from pipeline.decode.kernels.kernel import Ints
 from pipeline.decode.kernels.text import LENGTH_MASK, OFFSET_BITS
 from pipeline.decode.wire.walk import Walked
+from pipeline.errors import DecodeError
 from pipeline.model.decoded import Refusal
 
 Truths = NDArray[np.bool_]
@@ -29,6 +30,12 @@ class Bad(NamedTuple):
     messages: Ints
     slices: Ints
     reason: str
+
+
+def must_be_whole(walked: Walked, format_name: str) -> None:
+    """Raise DecodeError where a message of the walk was malformed, of the first of these."""
+    for refusal in walked.refused:
+        raise DecodeError(refusal.reason, offset=refusal.offset, format=format_name)
 
 
 def with_bad(walked: Walked, *bad: Bad) -> tuple[Refusal, ...]:

@@ -11,7 +11,7 @@ import pytest
 from collectors.receive.apigee_http import APIGEE_HTTP
 from collectors.receive.kong_http_log import KONG_HTTP_LOG
 from pipeline.decode import DECODERS
-from pipeline.decode.gates.line_door import admit_lines
+from pipeline.decode.gates.line_gate import admit_lines
 from pipeline.decode.privacy.masking import MaskedKeys
 from pipeline.jobs.decoding import decode_messages, quarantine_rows
 from pipeline.model.ledger import Outcome

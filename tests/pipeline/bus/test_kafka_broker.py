@@ -17,7 +17,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from api.demo.broker import Broker, BrokerMissing, Security
+from api.demo.broker import Broker, BrokerMissing
+from api.demo.broker_properties import Security
 from api.demo.certificates import Identity
 from pipeline.bus.kafka import KafkaBus
 from pipeline.bus.settings import KafkaSettings
@@ -112,6 +113,15 @@ async def opened(settings: KafkaSettings) -> AsyncIterator[KafkaBus]:
         yield bus
     finally:
         await bus.stop()
+
+
+async def publish_when_back(bus: KafkaBus, value: bytes) -> None:
+    """Publish, as soon as the broker takes it."""
+    async with asyncio.timeout(60):
+        while True:
+            with contextlib.suppress(BusUnavailable):
+                await bus.publish(OTLP_SPANS, value, {})
+                return
 
 
 async def read_all(bus: KafkaBus, partition: Partition = SPANS) -> list[Message]:
@@ -220,13 +230,7 @@ async def test_a_broker_that_is_away_is_told_at_once_when_no_more_can_wait(own: 
         with pytest.raises(BusUnavailable, match="is a broker running there"):
             await KafkaBus(settings).start()
         await own.start()
-        async with asyncio.timeout(60):
-            while True:
-                try:
-                    await bus.publish(OTLP_SPANS, b"after", {})
-                    break
-                except BusUnavailable:
-                    continue
+        await publish_when_back(bus, b"after")
         values = [message.value for message in await read_all(bus)]
         assert values[0] == b"before"
         assert values[-1] == b"after"
@@ -245,13 +249,7 @@ async def test_a_broker_that_sleeps_leaves_the_fate_of_a_message_open(own: Own) 
                 await KafkaBus(own.settings()).start()
         finally:
             own.broker.resume()
-        async with asyncio.timeout(60):
-            while True:
-                try:
-                    await bus.publish(OTLP_SPANS, b"after", {})
-                    break
-                except BusUnavailable:
-                    continue
+        await publish_when_back(bus, b"after")
         values = [message.value for message in await read_all(bus)]
         assert values[0] == b"before"
         assert values[-1] == b"after"

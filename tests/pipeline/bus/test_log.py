@@ -7,7 +7,8 @@ from pathlib import Path
 from hypothesis import settings, strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from pipeline.bus.log import FRAME, Entry, Keeping, Log
+from pipeline.bus.frame import FRAME, Entry
+from pipeline.bus.log import Keeping, Log
 from pipeline.model.messages import Partition
 
 TOPICS = ("a", "b")

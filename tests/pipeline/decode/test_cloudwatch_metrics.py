@@ -10,7 +10,7 @@ from opentelemetry.proto.metrics.v1.metrics_pb2 import SummaryDataPoint
 
 from pipeline.decode import DECODERS
 from pipeline.decode.cloudwatch_metrics import REASONS, UNITS, decode
-from pipeline.decode.gates.line_door import admit_lines, format_of_lines
+from pipeline.decode.gates.line_gate import admit_lines, format_of_lines
 from pipeline.decode.privacy.masking import MaskedKeys
 from pipeline.decode.records.gateway_records import refused_record
 from pipeline.model.decoded import Decoded

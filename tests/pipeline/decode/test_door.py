@@ -1,9 +1,6 @@
 """The check at the door."""
 
-from random import Random
-
 import pytest
-from envoy.config.core.v3.base_pb2 import Node
 from envoy.service.accesslog.v3.als_pb2 import StreamAccessLogsMessage
 from google.protobuf.message import DecodeError as ProtobufError
 from hypothesis import given, strategies as st
@@ -11,16 +8,25 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, ArrayValue, KeyValue, KeyValueList
 
 from pipeline.decode import DECODERS
-from pipeline.decode.door import MaskedKeys, admit, envoy_identifier
+from pipeline.decode.door import MaskedKeys, admit, gate_of
+from pipeline.decode.gates.document_gate import DocumentGate
+from pipeline.decode.gates.exposition_gate import ExpositionGate
+from pipeline.decode.gates.line_gate import LineGate
+from pipeline.decode.gates.wire_gate import WireGate
 from pipeline.errors import DecodeError, InvalidInput
 from pipeline.model.tables import SPANS
-from pipeline.model.topics import LINE_FORMATS
+from pipeline.model.topics import FORMATS, LINE_FORMATS, FormatKind
 from tests.pipeline.decode.bytes_twin import bytes_twin
 from tests.pipeline.decode.trace_oracle import TRACE_REQUESTS
 from tests.pipeline.decode.wire_writer import encode, tagged, varint
 
 NOTHING = MaskedKeys(())
-LOG_NAME = tagged(2, 2, b"http_envoy")
+GATES = {
+    FormatKind.PROTOBUF: WireGate,
+    FormatKind.LINES: LineGate,
+    FormatKind.EXPOSITION: ExpositionGate,
+    FormatKind.DOCUMENTS: DocumentGate,
+}
 ANY_TEXT = bytes_twin(ExportTraceServiceRequest)
 
 
@@ -133,10 +139,16 @@ def test_malformed_bodies_are_refused_with_their_offset():
     assert (caught.value.offset, caught.value.format) == (0, "otlp_traces")
 
 
-def test_formats_that_do_not_come_to_the_door_are_refused():
-    for name in ("jaeger_json", "nothing"):
-        with pytest.raises(InvalidInput):
-            admit(name, b"", NOTHING)
+@pytest.mark.parametrize("name", FORMATS)
+def test_every_format_has_a_gate_and_nothing_at_all_is_no_record(name):
+    assert isinstance(gate_of(name), GATES[FORMATS[name].kind])
+    admission = admit(name, b"", NOTHING)
+    assert (admission.body, admission.records, admission.rejected) == (b"", 0, 0)
+
+
+def test_of_a_format_that_is_not_known_nothing_is_admitted():
+    with pytest.raises(InvalidInput, match="otlp_traces"):
+        admit("nothing", b"", NOTHING)
 
 
 def test_records_that_decoding_will_refuse_are_counted():
@@ -166,89 +178,6 @@ def test_any_bytes_are_admitted_or_refused_as_the_official_parser_does(body):
             admit("otlp_traces", body, MaskedKeys())
     else:
         assert len(admit("otlp_traces", body, MaskedKeys()).body) == len(body)
-
-
-@pytest.mark.parametrize("parts", [[], [LOG_NAME], [LOG_NAME, b""], [LOG_NAME * 30]])
-def test_the_identifier_of_a_stream(parts):
-    told = b"".join(tagged(1, 2, part) for part in parts)
-    found = envoy_identifier(tagged(2, 2, b"") + told + tagged(9, 0, b"\x01"))
-    assert bool(found) == bool(parts)
-    assert StreamAccessLogsMessage.FromString(found) == StreamAccessLogsMessage.FromString(told)
-
-
-def usual_node() -> Node:
-    """A node as an Istio sidecar of today tells it."""
-    node = Node(
-        id="sidecar~10.0.3.7~cart-5d8f7c-x2k9p.shop~shop.svc.cluster.local",
-        cluster="cart.shop",
-        user_agent_name="envoy",
-        user_agent_version="1.35.1",
-        client_features=["envoy.lb.does_not_support_overprovisioning"] * 4,
-    )
-    node.metadata.update(
-        {
-            "NAME": "cart-5d8f7c-x2k9p",
-            "NAMESPACE": "shop",
-            "LABELS": {"app": "cart", "service.istio.io/canonical-revision": "v2"},
-            "ISTIO_VERSION": "1.29.0",
-        }
-    )
-    node.locality.region, node.locality.zone = "eu-1", "eu-1-b"
-    node.user_agent_build_version.version.major_number = 1
-    node.user_agent_build_version.metadata["revision.sha"] = "0" * 40
-    for number in range(200):
-        node.extensions.add(
-            name=f"envoy.filters.http.number_{number}",
-            category="envoy.filters.http",
-            type_urls=[f"envoy.extensions.filters.http.number_{number}.v3.Number"],
-        )
-    return node
-
-
-def test_the_identifier_is_who_and_where_and_not_what_it_was_built_with():
-    node = usual_node()
-    first = StreamAccessLogsMessage()
-    first.identifier.node.CopyFrom(node)
-    first.identifier.log_name = "outbound"
-    wanted = StreamAccessLogsMessage.FromString(first.SerializeToString())
-    for left_out in ("extensions", "client_features", "user_agent_build_version"):
-        wanted.identifier.node.ClearField(left_out)
-    told = envoy_identifier(first.SerializeToString())
-    assert StreamAccessLogsMessage.FromString(told) == wanted
-    assert len(first.SerializeToString()) > 9_000
-    assert len(told) < 500
-
-
-def test_what_is_left_out_of_the_identifier_changes_no_row():
-    entry = StreamAccessLogsMessage()
-    entry.http_logs.log_entry.add().request.path = "/"
-    first = StreamAccessLogsMessage()
-    first.identifier.node.CopyFrom(usual_node())
-    first.identifier.log_name = "outbound"
-    body, later = first.SerializeToString(), entry.SerializeToString()
-    whole = DECODERS["envoy_als"]([body + later])
-    small = DECODERS["envoy_als"]([envoy_identifier(body) + later])
-    assert not small.refused
-    assert set(small.batches) == set(whole.batches)
-    for table, rows in whole.batches.items():
-        assert small.batches[table].equals(rows)
-    assert small.batches["resources"]["service_name"].to_pylist() == ["cart"]
-
-
-@pytest.mark.parametrize("seed", range(30))
-def test_an_identifier_may_come_in_any_pieces(seed):
-    message = StreamAccessLogsMessage()
-    message.identifier.node.id, message.identifier.log_name = "a", "b"
-    message.identifier.node.locality.zone = "z"
-    message.identifier.node.metadata["NAME"] = "pod"
-    told = StreamAccessLogsMessage.FromString(envoy_identifier(encode(message, Random(seed))))
-    told.DiscardUnknownFields()
-    assert told == message
-
-
-def test_a_malformed_identifier_is_refused():
-    with pytest.raises(DecodeError, match="envoy_als"):
-        envoy_identifier(b"\x0a\x05")
 
 
 @pytest.mark.parametrize("name", LINE_FORMATS)

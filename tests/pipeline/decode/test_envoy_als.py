@@ -8,7 +8,6 @@ from random import Random
 import pytest
 from envoy.service.accesslog.v3.als_pb2 import StreamAccessLogsMessage
 from google.protobuf.json_format import ParseDict
-from google.protobuf.message import DecodeError as ProtobufError
 from hypothesis import HealthCheck, given, settings, strategies as st
 
 from pipeline.decode import DECODERS
@@ -18,6 +17,7 @@ from pipeline.model.tables import ACCESS_LOGS, RESOURCES
 from tests.pipeline.decode.als_oracle import decoded_rows, rows
 from tests.pipeline.decode.als_strategies import MESSAGES
 from tests.pipeline.decode.otlp_oracle import comparable, plain_times
+from tests.pipeline.decode.wire_laws import damaged, judged
 from tests.pipeline.decode.wire_writer import encode
 
 PATIENT = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -404,11 +404,7 @@ def test_fields_in_descending_order(message):
 @PATIENT
 @given(MESSAGES, st.integers(0, 2**32), st.integers(1, 4))
 def test_damaged_bytes_give_rows_or_refusals(message, seed, wounds):
-    random = Random(seed)
-    damaged = bytearray(message.SerializeToString())
-    for _ in range(wounds if damaged else 0):
-        damaged[random.randrange(len(damaged))] = random.randrange(256)
-    check_any(bytes(damaged))
+    check_any(damaged(message.SerializeToString(), seed, wounds))
 
 
 @PATIENT
@@ -419,16 +415,7 @@ def test_any_bytes_give_rows_or_refusals(message):
 
 def check_any(message: bytes) -> None:
     decoded = decode([message])
-    for refusal in decoded.refused:
-        assert refusal.message == 0
-        assert refusal.offset is None or 0 <= refusal.offset <= len(message)
-    whole = any(refusal.whole for refusal in decoded.refused)
-    assert not (whole and decoded_rows(decoded))
-    try:
-        StreamAccessLogsMessage.FromString(message)
-    except ProtobufError:
-        return
-    assert not whole
+    judged(decoded, len(decoded_rows(decoded)), message, StreamAccessLogsMessage)
 
 
 @pytest.mark.skipif(not SAMPLES.is_dir(), reason=f"no recorded access logs at {SAMPLES}")

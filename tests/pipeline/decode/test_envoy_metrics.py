@@ -1,7 +1,6 @@
 """Envoy's metrics service: what metrics become, and any bytes."""
 
 from pathlib import Path
-from random import Random
 from typing import Any
 
 import orjson
@@ -9,7 +8,8 @@ import pytest
 from hypothesis import given, strategies as st
 
 from pipeline.decode import DECODERS
-from pipeline.decode.door import MaskedKeys, admit, envoy_identifier
+from pipeline.decode.door import MaskedKeys, admit
+from pipeline.decode.envoy.identifier import envoy_identifier
 from pipeline.decode.envoy_metrics import decode, name_of
 from pipeline.errors import DecodeError
 from pipeline.model.tables import RESOURCES
@@ -26,6 +26,7 @@ from tests.pipeline.decode.envoy_stats import (
     message_of,
 )
 from tests.pipeline.decode.metric_rows import rows_of
+from tests.pipeline.decode.wire_laws import damaged
 from tests.recordings import shared
 from tests.samples.sent import envoy_metrics
 
@@ -171,10 +172,7 @@ def test_a_message_of_a_real_envoy_has_all_its_metrics() -> None:
 
 @given(st.integers(0, 2**32), st.integers(0, 5))
 def test_damaged_bytes_give_rows_or_refusals(seed: int, wounds: int) -> None:
-    random, damaged = Random(seed), bytearray(message_of().SerializeToString())
-    for _ in range(wounds):
-        damaged[random.randrange(len(damaged))] = random.randrange(256)
-    check_any(bytes(damaged))
+    check_any(damaged(message_of().SerializeToString(), seed, wounds))
 
 
 @given(st.binary(max_size=80))

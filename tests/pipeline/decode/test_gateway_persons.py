@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from pipeline.decode import DECODERS
-from pipeline.decode.gates.line_door import admit_lines
+from pipeline.decode.gates.line_gate import admit_lines
 from pipeline.decode.privacy.masking import MaskedKeys
 from pipeline.decode.privacy.persons import Persons
 from pipeline.decode.privacy.text_persons import TextPersons

@@ -11,7 +11,7 @@ import orjson
 import pytest
 
 from pipeline.decode import DECODERS
-from pipeline.decode.gates.line_door import admit_lines
+from pipeline.decode.gates.line_gate import admit_lines
 from pipeline.decode.privacy.masking import MaskedKeys
 from tests.pipeline.decode.gateway_rows import rows
 

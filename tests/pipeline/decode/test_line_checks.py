@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from pipeline.decode import DECODERS
-from pipeline.decode.gates.line_door import line_format
+from pipeline.decode.gates.line_gate import line_format
 from pipeline.model.topics import FORMAT_SIGNAL, LINE_FORMATS
 
 GOLDEN = Path(__file__).parent / "golden"

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from pipeline.decode import DECODERS
-from pipeline.decode.gates.line_door import admit_lines, format_of_lines, line_format
+from pipeline.decode.gates.line_gate import admit_lines, format_of_lines, line_format
 from pipeline.decode.privacy.masking import MaskedKeys
 from pipeline.model.topics import LINE_FORMATS
 from tests.golden import Golden

@@ -3,7 +3,8 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from pipeline.model.tables import DERIVED, INTERNED, QUARANTINE, RAW, Table
+from pipeline.model.table import Table
+from pipeline.model.tables import DERIVED, INTERNED, QUARANTINE, RAW
 from pipeline.store.schema import BOOKKEEPING
 
 PAGE = Path(__file__).parents[3] / "docs" / "tables.md"

@@ -8,7 +8,8 @@ import pytest
 from pipeline.errors import StoreIncompatible
 from pipeline.model.messages import Partition
 from pipeline.model.runs import FINAL, Run
-from pipeline.model.tables import DUCKDB, METRIC_POINTS, RAW
+from pipeline.model.table import DUCKDB
+from pipeline.model.tables import METRIC_POINTS, RAW
 from pipeline.store import StoreSettings, open_store, schema
 from pipeline.store.attach import CATALOG
 from pipeline.store.connection import Database, connect

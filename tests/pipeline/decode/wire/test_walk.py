@@ -10,7 +10,7 @@ from hypothesis import given, strategies as st
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue
 
 from pipeline.decode.kernels.text import LENGTH_MASK, OFFSET_BITS
-from pipeline.decode.wire import walk as wire
+from pipeline.decode.wire import loop, walk
 from pipeline.decode.wire.declaration import Check, Each, Enter, Row, Store, compile_plan
 from pipeline.decode.wire.walk import Format, Walked
 from pipeline.errors import DecodeError
@@ -179,31 +179,31 @@ def test_what_is_not_known_is_skipped():
 @pytest.mark.parametrize(
     ("message", "reason", "offset"),
     [
-        (b"\x00", wire.BAD_TAG, 0),
-        (b"\x98\x80\x80\x80\x10\x00", wire.BAD_TAG, 0),
-        (b"\x88\x80\x80\x80\x80\x00\x00", wire.OVERLONG, 0),
-        (b"\x0e", wire.BAD_WIRE_TYPE, 0),
-        (b"\x0f", wire.BAD_WIRE_TYPE, 0),
-        (field(9, VARINT, b"\xff" * 10 + b"\x01"), wire.OVERLONG, 0),
-        (field(9, VARINT, b"\xff"), wire.TRUNCATED, 0),
-        (b"\x80", wire.TRUNCATED, 0),
-        (varint(9 << 3 | BYTES), wire.TRUNCATED, 0),
-        (record() + b"\x0a\x05abc", wire.TOO_LONG, 2),
-        (b"\x0a\x80\x80\x80\x80\x80\x00", wire.OVERLONG, 0),
-        (b"\x0a\xff\xff\xff\xff\x0f", wire.TOO_LONG, 0),
-        (field(9, FIXED64, bytes(7)), wire.TRUNCATED, 0),
-        (field(9, FIXED32, bytes(3)), wire.TRUNCATED, 0),
-        (varint(9 << 3 | END), wire.BAD_GROUP, 0),
-        (varint(9 << 3 | BEGIN) + varint(8 << 3 | END), wire.BAD_GROUP, 1),
-        (varint(9 << 3 | BEGIN), wire.TRUNCATED, 0),
-        (record(field(13, BYTES, b"\x80")), wire.BAD_PACKED, 2),
-        (record(field(14, BYTES, bytes(9))), wire.BAD_PACKED, 2),
-        (field(2, BYTES, field(1, BYTES, b"\x80")), wire.BAD_PACKED, 2),
-        (record(varint(9 << 3 | BEGIN)) + varint(9 << 3 | END), wire.TRUNCATED, 2),
+        (b"\x00", loop.BAD_TAG, 0),
+        (b"\x98\x80\x80\x80\x10\x00", loop.BAD_TAG, 0),
+        (b"\x88\x80\x80\x80\x80\x00\x00", loop.OVERLONG, 0),
+        (b"\x0e", loop.BAD_WIRE_TYPE, 0),
+        (b"\x0f", loop.BAD_WIRE_TYPE, 0),
+        (field(9, VARINT, b"\xff" * 10 + b"\x01"), loop.OVERLONG, 0),
+        (field(9, VARINT, b"\xff"), loop.TRUNCATED, 0),
+        (b"\x80", loop.TRUNCATED, 0),
+        (varint(9 << 3 | BYTES), loop.TRUNCATED, 0),
+        (record() + b"\x0a\x05abc", loop.TOO_LONG, 2),
+        (b"\x0a\x80\x80\x80\x80\x80\x00", loop.OVERLONG, 0),
+        (b"\x0a\xff\xff\xff\xff\x0f", loop.TOO_LONG, 0),
+        (field(9, FIXED64, bytes(7)), loop.TRUNCATED, 0),
+        (field(9, FIXED32, bytes(3)), loop.TRUNCATED, 0),
+        (varint(9 << 3 | END), loop.BAD_GROUP, 0),
+        (varint(9 << 3 | BEGIN) + varint(8 << 3 | END), loop.BAD_GROUP, 1),
+        (varint(9 << 3 | BEGIN), loop.TRUNCATED, 0),
+        (record(field(13, BYTES, b"\x80")), loop.BAD_PACKED, 2),
+        (record(field(14, BYTES, bytes(9))), loop.BAD_PACKED, 2),
+        (field(2, BYTES, field(1, BYTES, b"\x80")), loop.BAD_PACKED, 2),
+        (record(varint(9 << 3 | BEGIN)) + varint(9 << 3 | END), loop.TRUNCATED, 2),
     ],
 )
 def test_what_is_malformed_is_refused_with_its_offset(message, reason, offset):
-    assert refused(message) == (wire.REASONS[reason], offset)
+    assert refused(message) == (loop.REASONS[reason], offset)
 
 
 def test_nesting_is_limited():
@@ -213,10 +213,10 @@ def test_nesting_is_limited():
             message = field(2, BYTES, message)
         return message
 
-    assert FORMAT.walk([nested(wire.MAX_DEPTH)]).refused == ()
-    assert refused(nested(wire.MAX_DEPTH + 1))[0] == wire.REASONS[wire.TOO_DEEP]
+    assert FORMAT.walk([nested(loop.MAX_DEPTH)]).refused == ()
+    assert refused(nested(loop.MAX_DEPTH + 1))[0] == loop.REASONS[loop.TOO_DEEP]
     groups = varint(9 << 3 | BEGIN) * 101 + varint(9 << 3 | END) * 101
-    assert refused(groups)[0] == wire.REASONS[wire.TOO_DEEP]
+    assert refused(groups)[0] == loop.REASONS[loop.TOO_DEEP]
 
 
 def test_a_bad_message_leaves_nothing_behind():
@@ -229,10 +229,10 @@ def test_a_bad_message_leaves_nothing_behind():
 
 def test_rows_cost_bytes():
     priced = Format("priced", "Root", {"Root": {1: Row("Empty", "rows", least=100)}, "Empty": {}})
-    free = wire.FREE_BYTES // 100
+    free = loop.FREE_BYTES // 100
     assert len(priced.walk([field(1, BYTES) * free]).rows("rows")) == free
     (refusal,) = priced.walk([field(1, BYTES) * 2 * free]).refused
-    assert refusal.reason == wire.REASONS[wire.TOO_MANY]
+    assert refusal.reason == loop.REASONS[loop.TOO_MANY]
 
 
 def test_more_rows_than_expected_make_the_tables_grow():
@@ -243,7 +243,7 @@ def test_more_rows_than_expected_make_the_tables_grow():
 
 
 def test_too_many_bytes_at_once_are_refused(monkeypatch):
-    monkeypatch.setattr(wire, "MAX_BYTES", 10)
+    monkeypatch.setattr(walk, "MAX_BYTES", 10)
     with pytest.raises(DecodeError, match="at once"):
         FORMAT.walk([record(bytes([99])), bytes(8)])
 

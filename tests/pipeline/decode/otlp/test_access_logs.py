@@ -18,7 +18,7 @@ from tests.golden import Golden
 from tests.pipeline.decode.gateway_rows import as_text, rows
 from tests.pipeline.decode.otlp_oracle import with_base64_ids
 
-HERE = Path(__file__).parent / "golden"
+HERE = Path(__file__).parents[1] / "golden"
 TIME = 1_764_172_800_500_000_000
 LINE = (
     '[2025-11-26T16:00:00.123Z] "GET /cart/1?token=geheim HTTP/1.1" 200 - via_upstream - "-" 0 5 '

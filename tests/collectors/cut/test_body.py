@@ -5,9 +5,10 @@ import io
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
-from collectors.body_cut import groups, smaller
+from collectors.cut.body import LEVELS, groups, smaller
 from collectors.formats import LOGS, TRACES
 from pipeline.errors import DecodeError, MessageTooLarge
+from pipeline.model.topics import DOCUMENT_FORMATS, FORMATS, FormatKind
 
 
 def request(resources: int, spans: int) -> ExportTraceServiceRequest:
@@ -74,5 +75,12 @@ def test_small_requests_stay_as_they_are() -> None:
     assert list(smaller(LOGS, b"anything", size=100)) == [b"anything"]
 
 
-def test_other_formats_are_given_as_they_are() -> None:
-    assert list(smaller("jaeger_json", b"[{}, {}]", size=3)) == [b"[{}, {}]"]
+@pytest.mark.parametrize("name", DOCUMENT_FORMATS)
+def test_documents_are_cut_between_the_items_of_an_array(name: str) -> None:
+    assert list(smaller(name, b"[{}, {}]", size=4)) == [b"[{}]", b"[{}]"]
+
+
+def test_every_format_of_protobuf_says_where_its_records_lie() -> None:
+    assert set(LEVELS) == {
+        name for name, format in FORMATS.items() if format.kind is FormatKind.PROTOBUF
+    }

@@ -4,7 +4,7 @@ import orjson
 import pytest
 from hypothesis import given, strategies as st
 
-from collectors.json_cut import cut
+from collectors.cut.documents import cut
 from pipeline.decode.otlp.via_otlp import flat
 from pipeline.errors import DecodeError
 

@@ -7,14 +7,16 @@ disagree.
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from pipeline.decode.gates.gate import Admission, Gate
 from pipeline.decode.otlp.via_otlp import Converted
 from pipeline.decode.privacy.masking import MaskedKeys
 from pipeline.errors import DecodeError
+from pipeline.model.decoded import Refusal
 
 
 @dataclass(frozen=True, slots=True)
-class Documents:
-    """What must be known of a format whose messages are JSON documents; each such decoder has one.
+class DocumentGate(Gate):
+    """The gate of a format whose messages are JSON documents; its decoder declares it.
 
     Attributes:
         name: name of the format.
@@ -24,19 +26,14 @@ class Documents:
     name: str
     convert: Callable[[bytes], Converted]
 
-    def admit(self, body: bytes, masked: MaskedKeys) -> tuple[bytes, Converted]:
-        """The document with its secrets masked, and what becomes of its records.
-
-        Nothing at all is a document without records.
-
-        Raises:
-            DecodeError: it is not JSON, or nested too deeply to be masked.
-        """
+    def admit(self, body: bytes, masked: MaskedKeys) -> Admission:
+        """See ``Gate``; nothing at all is a document without records."""
         if not body.strip():
-            return body, Converted()
+            return Admission(body, 0)
         body = masked.mask_json(body)
         converted = self.convert(body)
         for told in converted.refused:
             if told.offset is not None and not converted.spans:
                 raise DecodeError(told.reason, offset=told.offset, format=self.name)
-        return body, converted
+        refused = (Refusal(0, one.reason, one.offset, one.records) for one in converted.refused)
+        return Admission(body, converted.spans, tuple(refused))

@@ -5,14 +5,13 @@ The decoder itself says which lines are good, so that door and decoder can never
 
 from dataclasses import dataclass, replace
 from functools import cache
-from importlib import import_module
 from typing import Final
 
-from pipeline.decode import DECODERS, MODULES
+from pipeline.decode import DECODERS, module_of
+from pipeline.decode.gates.gate import Admission, Gate
 from pipeline.decode.lines.lines import Checked, LineFormat
 from pipeline.decode.privacy.masking import MaskedKeys
 from pipeline.errors import DecodeError
-from pipeline.model.decoded import Refusal
 from pipeline.model.topics import FORMAT_SIGNAL, LINE_FORMATS
 
 FEW_LINES: Final = 1024
@@ -24,35 +23,25 @@ A body of nothing but lines of two bytes would take hundreds of times its size w
 
 
 @dataclass(frozen=True, slots=True)
-class AdmittedLines:
-    """Lines that may go on the bus.
+class LineGate(Gate):
+    """The gate of one of ``LINE_FORMATS``, by its name."""
 
-    Attributes:
-        body: the bytes, secrets and persons overwritten; of the same length as they came, unless
-            they were wrapped into something.
-        records: how many records the decoder will take.
-        refused: what it will refuse; offsets are those of the lines as they came, None where they
-            were wrapped.
-    """
+    name: str
 
-    body: bytes
-    records: int
-    refused: tuple[Refusal, ...] = ()
-
-    @property
-    def rejected(self) -> int:
-        """How many records the decoder will refuse."""
-        return sum(refusal.records for refusal in self.refused)
+    def admit(self, body: bytes, masked: MaskedKeys) -> Admission:
+        """See ``Gate``; only what cannot be lines of records is refused as a whole."""
+        _must_be_records(body)
+        return admit_lines(self.name, body, masked)
 
 
-def must_be_records(body: bytes) -> None:
+def _must_be_records(body: bytes) -> None:
     """Refuse what cannot be lines of records, before it takes memory; raises DecodeError."""
     lines = body.count(b"\n")
     if lines > FEW_LINES and len(body) < SHORTEST_MEAN * lines:
         raise DecodeError("lines too short to be records")
 
 
-def admit_lines(format_name: str, body: bytes, masked: MaskedKeys) -> AdmittedLines:
+def admit_lines(format_name: str, body: bytes, masked: MaskedKeys) -> Admission:
     """Hide secrets and persons in whole lines and count their records, whatever the bytes are."""
     open_lines = line_format(format_name).opened
     lines = open_lines(body) if open_lines else body
@@ -60,7 +49,7 @@ def admit_lines(format_name: str, body: bytes, masked: MaskedKeys) -> AdmittedLi
     records, refused = _checked(format_name, masked_lines)
     if len(lines) != len(body):
         refused = tuple(replace(refusal, offset=None) for refusal in refused)
-    return AdmittedLines(masked_lines, records, refused)
+    return Admission(masked_lines, records, refused)
 
 
 def _checked(format_name: str, lines: bytes) -> Checked:
@@ -75,7 +64,7 @@ def _checked(format_name: str, lines: bytes) -> Checked:
 @cache
 def line_format(format_name: str) -> LineFormat:
     """What is known of one of ``LINE_FORMATS``."""
-    found: LineFormat = import_module(MODULES[format_name]).LINES
+    found: LineFormat = module_of(format_name).LINES
     return found
 
 

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings, strategies as st
 from opentelemetry.proto.metrics.v1.metrics_pb2 import Metric
 
-from collectors.body_cut import LEVELS, smaller
-from collectors.wire_cut import Level, cut
+from collectors.cut.body import LEVELS, smaller
+from collectors.cut.wire import Level, cut
 from pipeline.decode import DECODERS
 from pipeline.decode.door import MaskedKeys, admit
 from pipeline.errors import DecodeError

@@ -6,10 +6,12 @@ secrets; what looks like one in any value (a query, a token, a password in a URL
 and lines that cannot be read, as lines of any other text.
 """
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from pipeline.decode import DECODERS
-from pipeline.decode.gates.line_door import AdmittedLines
+from pipeline.decode.gates.gate import Admission, Gate
 from pipeline.decode.kernels.kernel import Buffer, Ints, buffer_of, kernel
 from pipeline.decode.kernels.text import OFFSET_BITS
 from pipeline.decode.lines.lines import lines_of
@@ -22,36 +24,36 @@ from pipeline.model.topics import FORMAT_SIGNAL
 _STAR, _NEWLINE, _EQUALS, _QUOTE, _BACKSLASH = 0x2A, 0x0A, 0x3D, 0x22, 0x5C
 
 
-def admit_exposition(format_name: str, body: bytes, masked: MaskedKeys) -> AdmittedLines:
-    """Mask the secrets of scraped text and count its records.
+@dataclass(frozen=True, slots=True)
+class ExpositionGate(Gate):
+    """The gate of one of ``EXPOSITION_FORMATS``, by its name."""
 
-    Raises:
-        DecodeError: nothing of it can be taken.
-    """
-    shown = mask_exposition(format_name, body, masked)
-    decoded = DECODERS[format_name]([shown])
-    for refusal in decoded.refused:
-        if refusal.whole:
-            raise DecodeError(refusal.reason, offset=refusal.offset, format=format_name)
-    rows = decoded.batches[FORMAT_SIGNAL[format_name]]
-    return AdmittedLines(shown, rows.num_rows, decoded.refused)
+    name: str
 
+    def admit(self, body: bytes, masked: MaskedKeys) -> Admission:
+        """See ``Gate``; the decoder itself says which lines are good."""
+        shown = self.mask(body, masked)
+        decoded = DECODERS[self.name]([shown])
+        for refusal in decoded.refused:
+            if refusal.whole:
+                raise DecodeError(refusal.reason, offset=refusal.offset, format=self.name)
+        rows = decoded.batches[FORMAT_SIGNAL[self.name]]
+        return Admission(shown, rows.num_rows, decoded.refused)
 
-def mask_exposition(format_name: str, body: bytes, masked: MaskedKeys) -> bytes:
-    """The text with its secrets overwritten, of the same length."""
-    lines = lines_of([body])
-    found = scan(lines)
-    text = buffer_of([body])
-    for labels in (found.labels, found.exemplar_labels):
-        secret = secret_labels(lines.buffer, labels.column("key"), masked.names)
-        _mask_values(text, labels.column("value")[secret] >> OFFSET_BITS)
-    values = np.concatenate(
-        [labels.column("value") >> OFFSET_BITS for labels in (found.labels, found.exemplar_labels)]
-    )
-    _exchange(text, values, _EQUALS, _NEWLINE)
-    text = buffer_of([masked.mask_text(text.data[: text.size].tobytes(), format_name)])
-    _exchange(text, values, _NEWLINE, _EQUALS)
-    return text.data[: text.size].tobytes()
+    def mask(self, body: bytes, masked: MaskedKeys) -> bytes:
+        """The text with its secrets overwritten, of the same length, whatever the bytes are."""
+        lines = lines_of([body])
+        found = scan(lines)
+        text = buffer_of([body])
+        both = (found.labels, found.exemplar_labels)
+        for labels in both:
+            secret = secret_labels(lines.buffer, labels.column("key"), masked.names)
+            _mask_values(text, labels.column("value")[secret] >> OFFSET_BITS)
+        values = np.concatenate([labels.column("value") >> OFFSET_BITS for labels in both])
+        _exchange(text, values, _EQUALS, _NEWLINE)
+        text = buffer_of([masked.mask_text(text.data[: text.size].tobytes(), self.name)])
+        _exchange(text, values, _NEWLINE, _EQUALS)
+        return text.data[: text.size].tobytes()
 
 
 @kernel

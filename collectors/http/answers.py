@@ -9,7 +9,7 @@ from google.rpc import code_pb2 as code
 from google.rpc.error_details_pb2 import BadRequest, RetryInfo
 from google.rpc.status_pb2 import Status
 
-from collectors.http_request import (
+from collectors.http.request import (
     TEXT,
     Answer,
     Headers,

@@ -9,23 +9,22 @@ record. Lines, scraped text and JSON documents have modules of their own.
 from collections.abc import Iterator
 from typing import BinaryIO, Final
 
-from collectors import json_cut
-from collectors.exposition_cut import cut_exposition
-from collectors.line_cut import line_parts
-from collectors.wire_cut import Level, cut
+from collectors.cut import documents
+from collectors.cut.exposition import cut_exposition
+from collectors.cut.lines import line_parts
+from collectors.cut.wire import Level, cut
 from pipeline.errors import DecodeError, MessageTooLarge
 from pipeline.model.topics import (
     ENVOY_ALS_FORMAT,
     ENVOY_METRICS_FORMAT,
-    EXPOSITION_FORMATS,
-    LINE_FORMATS,
+    FORMATS,
     OTLP_LOGS_FORMAT as LOGS,
     OTLP_METRICS_FORMAT as METRICS,
     OTLP_TRACES_FORMAT as TRACES,
     REMOTE_WRITE_2_FORMAT,
     REMOTE_WRITE_FORMAT,
-    ZIPKIN_JSON_FORMAT,
     ZIPKIN_PROTO_FORMAT,
+    FormatKind,
 )
 
 GROUP: Final = 0x0A
@@ -47,7 +46,7 @@ LEVELS: Final[dict[str, tuple[Level, ...]]] = {
     REMOTE_WRITE_FORMAT: (Level(frozenset({1})),),
     REMOTE_WRITE_2_FORMAT: (Level(frozenset({5})),),
 }
-"""On which fields the records of each format lie.
+"""On which fields the records of each protobuf format lie.
 
 Of Envoy's access logs these are ``http_logs`` and ``tcp_logs``, each with ``log_entry``; the
 identifier stands beside them. Of its metrics they are families, each with its metrics. Of remote
@@ -99,16 +98,17 @@ def smaller(format_name: str, request: bytes, *, size: int) -> Iterator[bytes]:
     Resource groups stay whole where they can, then scopes, then records; a record is what the
     answer to a sender counts, so a metric is cut between its data points. A metric with data of two
     kinds, which no sender may write, stays whole. Lines are cut between lines, scraped text between
-    series. Bytes of other formats are given as they are.
+    series, JSON documents between the items of an array.
 
     Raises:
         DecodeError: what had to be walked is not protobuf, or not JSON.
     """
-    if format_name in LINE_FORMATS:
-        yield from line_parts(request, size=size)
-    elif format_name in EXPOSITION_FORMATS:
-        yield from cut_exposition(request, size=size)
-    elif format_name == ZIPKIN_JSON_FORMAT:
-        yield from json_cut.cut(request, size=size)
-    else:
-        yield from cut(request, LEVELS.get(format_name, ()), size=size)
+    match FORMATS[format_name].kind:
+        case FormatKind.PROTOBUF:
+            return cut(request, LEVELS[format_name], size=size)
+        case FormatKind.LINES:
+            return line_parts(request, size=size)
+        case FormatKind.EXPOSITION:
+            return cut_exposition(request, size=size)
+        case FormatKind.DOCUMENTS:
+            return documents.cut(request, size=size)

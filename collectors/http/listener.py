@@ -9,8 +9,8 @@ from typing import Any, Final
 
 import uvicorn
 
-from collectors.http_guard import Limits, guarded
-from collectors.http_request import Answer, Receive, Request, Scope
+from collectors.http.guard import Limits, guarded
+from collectors.http.request import Answer, Receive, Request, Scope
 from collectors.listen import BACKLOG, Guard, bind, join_address
 from collectors.settings import HttpSettings
 

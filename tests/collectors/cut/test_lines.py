@@ -4,8 +4,8 @@ import orjson
 import pytest
 from hypothesis import given, strategies as st
 
+from collectors.cut.lines import line_parts
 from collectors.delivery import parts_of
-from collectors.line_cut import line_parts
 from pipeline.decode import DECODERS
 from pipeline.decode.door import MaskedKeys, admit
 from pipeline.errors import MessageTooLarge

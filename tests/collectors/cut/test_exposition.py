@@ -4,7 +4,7 @@ import orjson
 import pytest
 from hypothesis import given, strategies as st
 
-from collectors.exposition_cut import cut_exposition
+from collectors.cut.exposition import cut_exposition
 from pipeline.decode import DECODERS
 from pipeline.model.scrape import Scrape
 from tests.pipeline.decode.metric_rows import rows_of

@@ -1,0 +1,1 @@
+"""What every receiver that speaks HTTP has: the listener, the request, the answers, the guard."""

@@ -1,0 +1,156 @@
+"""Names of secrets, and whether one of them stands before a separator in text.
+
+Kernels take them compiled: sorted, and found by the bytes they begin or end with.
+"""
+
+from collections.abc import Iterable
+from typing import Final, NamedTuple
+
+import numpy as np
+
+from pipeline.decode.kernels.kernel import Buffer, Bytes, Ints, buffer_of, inlined, kernel
+from pipeline.decode.kernels.text import LENGTH_MASK, OFFSET_BITS, slices_of
+from pipeline.decode.privacy.byte_classes import CLASS, LETTER, NAME
+from pipeline.model.secret_keys import KEY_IDS, SECRET_PARAMETERS, SECRET_WORDS
+
+_SPACE, _QUOTE, _BACKSLASH = 0x20, 0x22, 0x5C
+_LOW: Final = 31
+_LONGEST_NAME: Final = 128
+
+
+class Names(NamedTuple):
+    """Names as kernels take them: all in one buffer, in lower case with ``-`` for ``_``.
+
+    Attributes:
+        text: the names.
+        words: those that count wherever they stand in a name.
+        keys: those that must be the last words of a name.
+        parameters: the same, of query parameters and cookies.
+        ids: last words of names that are never secret.
+        bounds: by byte the first of the words that begin with it, and the first after them.
+        starts: by the low bits of two bytes whether a word may begin with them; most do not.
+        key_bounds: the same of the keys that end with it; these are sorted so.
+        parameter_bounds: the same of the parameters.
+    """
+
+    text: Buffer
+    words: Ints
+    keys: Ints
+    parameters: Ints
+    ids: Ints
+    bounds: Ints
+    starts: Bytes
+    key_bounds: Ints
+    parameter_bounds: Ints
+
+
+def compiled(keys: Iterable[str]) -> Names:
+    """These names, and those of ``model/secret_keys.py``; letter case does not matter."""
+    groups = (SECRET_WORDS, set(keys), SECRET_PARAMETERS, KEY_IDS)
+    words, lasts, parameters, ids = (
+        [name.lower().replace("_", "-").encode() for name in group if name] for group in groups
+    )
+    texts = [
+        sorted(words), sorted(lasts, key=_last), sorted(parameters, key=_last), sorted(ids)
+    ]  # fmt: skip
+    slices = slices_of([name for group in texts for name in group])
+    words_end, keys_end, parameters_end = np.cumsum([len(group) for group in texts[:-1]])
+    return Names(
+        buffer_of(name for group in texts for name in group),
+        slices[:words_end],
+        slices[words_end:keys_end],
+        slices[keys_end:parameters_end],
+        slices[parameters_end:],
+        _bounds([name[0] for name in texts[0]]),
+        _starts(texts[0]),
+        _bounds([name[-1] for name in texts[1]]),
+        _bounds([name[-1] for name in texts[2]]),
+    )
+
+
+def _last(name: bytes) -> int:
+    return name[-1]
+
+
+def _bounds(sorted_bytes: list[int]) -> Ints:
+    """By byte the first place where it stands in a sorted list, and the first after it."""
+    found = np.array(sorted_bytes, np.int64)
+    sides = [np.searchsorted(found, np.arange(256), side=side) for side in ("left", "right")]
+    return np.ascontiguousarray(np.stack(sides, axis=1), np.int64)
+
+
+def _starts(words: list[bytes]) -> Bytes:
+    """Which pairs of bytes may begin a word; letters have the same low bits in either case."""
+    starts = np.zeros((_LOW + 1, _LOW + 1), np.uint8)
+    for word in words:
+        for second in {word[1], ord("_") if word[1] == ord("-") else word[1]}:
+            starts[word[0] & _LOW, second & _LOW] = 1
+    return starts
+
+
+@kernel
+def is_secret(source: Buffer, end: int, names: Names, parameter: bool) -> bool:  # noqa: FBT001 - kernels have no keyword arguments
+    """Whether the name before ``end`` is that of a secret; ``parameter``: if it is one's name."""
+    data = source.data
+    while end > 0 and (data[end - 1] in (_SPACE, _QUOTE, _BACKSLASH)):
+        end -= 1
+    for word in names.ids:
+        place = end - (word & LENGTH_MASK)
+        if place >= 0 and _same(source, place, names, word):
+            return False
+    begin = end
+    while begin > 0 and end - begin < _LONGEST_NAME and CLASS[data[begin - 1]] & NAME:
+        begin -= 1
+        if names.starts[data[begin] & _LOW, data[begin + 1] & _LOW] and _has_word(
+            source, begin, end, names
+        ):
+            return True
+    if begin == end:
+        return False
+    last = plain(data[end - 1])
+    first, after = names.key_bounds[last]
+    if _is_last(source, begin, end, names, names.keys[first:after]):
+        return True
+    first, after = names.parameter_bounds[last]
+    return parameter and _is_last(source, begin, end, names, names.parameters[first:after])
+
+
+@kernel
+def _has_word(source: Buffer, place: int, end: int, names: Names) -> bool:
+    """Whether a word of secrets stands there, in a name that ends at ``end``."""
+    first, last = names.bounds[plain(source.data[place])]
+    for word in names.words[first:last]:
+        if place + (word & LENGTH_MASK) <= end and _same(source, place, names, word):
+            return True
+    return False
+
+
+@kernel
+def _is_last(source: Buffer, begin: int, end: int, names: Names, of: Ints) -> bool:
+    """Whether a name ends with one of these words."""
+    for word in of:
+        place = end - (word & LENGTH_MASK)
+        if (
+            place >= begin
+            and (place == begin or not CLASS[source.data[place - 1]] & LETTER)
+            and _same(source, place, names, word)
+        ):
+            return True
+    return False
+
+
+@inlined
+def _same(source: Buffer, place: int, names: Names, word: int) -> bool:
+    known = word >> OFFSET_BITS
+    for index in range(word & LENGTH_MASK):
+        if plain(source.data[place + index]) != names.text.data[known + index]:
+            return False
+    return True
+
+
+@inlined
+def plain(byte: int) -> int:
+    """A byte of a name as known names have it: in lower case, with ``-`` for ``_``."""
+    if byte == ord("_"):
+        return ord("-")
+    return byte + 32 if ord("A") <= byte <= ord("Z") else byte
