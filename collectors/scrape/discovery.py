@@ -18,9 +18,10 @@ from pydantic import Field, TypeAdapter, ValidationError
 
 from collectors.room import Room
 from collectors.scrape.access import Strict
-from collectors.scrape.config import FileSd, HttpSd, StaticConfig, read_yaml, refusal
+from collectors.scrape.config import FileSd, HttpSd, StaticConfig, refusal
 from collectors.scrape.fetch import Fetcher, FetchFailed
 from collectors.scrape.target import ADDRESS, Found, address_labels
+from collectors.scrape.yaml_text import read_yaml
 from pipeline.errors import InvalidInput, MeshweirError
 
 MAX_SD_BYTES: Final = 64 * 1024 * 1024

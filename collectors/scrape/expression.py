@@ -1,7 +1,7 @@
-"""Regular expressions of rules, which are Go's: RE2 matches them in time linear in the text.
+r"""Regular expressions of rules, which are Go's: RE2 matches them in time linear in the text.
 
-Python's own would mean something else by ``\\d``, ``\\z`` or ``(?i)`` within an expression, and could
-be kept busy for hours by one label of a target.
+Python's own would mean something else by ``\d``, ``\z`` or ``(?i)`` within an expression, and one
+label of a target could keep them busy for hours.
 """
 
 import re

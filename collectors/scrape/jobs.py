@@ -23,6 +23,7 @@ from collectors.scrape.discovery import (
     HttpDiscovery,
     StaticDiscovery,
 )
+from collectors.scrape.dns_records import DnsDiscovery
 from collectors.scrape.kubernetes import KubernetesDiscovery
 from collectors.settings import ScrapeSettings
 from pipeline.errors import InvalidInput
@@ -66,6 +67,7 @@ def discoveries_of(job: ScrapeJob, room: Room) -> list[Discovery]:
         *([StaticDiscovery(job.static_configs)] if job.static_configs else ()),
         *(FileDiscovery(config) for config in job.file_sd_configs),
         *(HttpDiscovery(config, room) for config in job.http_sd_configs),
+        *(DnsDiscovery(config) for config in job.dns_sd_configs),
         *(
             KubernetesDiscovery(config, room, by_convention=not job.relabel_configs)
             for config in job.kubernetes_sd_configs

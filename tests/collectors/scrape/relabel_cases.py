@@ -36,9 +36,10 @@ ACTIONS = [
     "labelkeep", "lowercase", "uppercase", "Replace", "KEEP", "mirror",
 ]  # fmt: skip
 EXPRESSIONS = [
-    "(.*)", "", "foo|bar", "f(o+)(.*)", ".+", "(?i)FOO.*", r"\d+", r"([a-z]+)\d(.*)", r"\pL+", r"foo\z",
-    "[[:alpha:]]+-(?P<rest>.*)", "^foo$", "(?P<first>.)(.*)", "a|b|le", "(pod|job)(_.*)?", "__name__|a",
-    "(a)|(b)", ".*;.*", "two.lines", r"\w+", "(?U)(.+)(o*)", "(", r"(?=a)", r"foo\b.*",
+    "(.*)", "", "foo|bar", "f(o+)(.*)", ".+", "(?i)FOO.*", r"\d+", r"([a-z]+)\d(.*)", r"\pL+",
+    r"foo\z", "[[:alpha:]]+-(?P<rest>.*)", "^foo$", "(?P<first>.)(.*)", "a|b|le", "(pod|job)(_.*)?",
+    "__name__|a", "(a)|(b)", ".*;.*", "two.lines", r"\w+", "(?U)(.+)(o*)", "(", r"(?=a)",
+    r"foo\b.*",
 ]  # fmt: skip
 TEMPLATES = [
     "$1", "${1}", "x", "", "${1}_$2", "$rest", "${first}x", "$1x", "$$1", "$", "${", "${ü}", "$01",

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from collectors.scrape.config import ELSEWHERE, NOT_HERE, Negotiated, ScrapeJob, read_config
+from collectors.scrape.config import ELSEWHERE, NOT_HERE, NoMatter, ScrapeJob, read_config
 from collectors.scrape.discovery import groups_of
 from collectors.scrape.target import address_labels, target_of
 from pipeline.errors import InvalidInput
@@ -81,7 +81,6 @@ def test_sections_of_other_parts_are_no_matter(tmp_path: Path, section: str) -> 
 @pytest.mark.parametrize(
     ("key", "place"),
     [
-        ("metric_relabel_configs: []", "scrape_configs[0].metric_relabel_configs"),
         ("oauth2: {}", "scrape_configs[0].oauth2"),
         ("proxy_url: http://p", "scrape_configs[0].proxy_url"),
         ("basic_auth: {username: a, password: s3cret}", "scrape_configs[0].basic_auth.password"),
@@ -181,6 +180,6 @@ def test_the_targets_in_the_documentation_are_read(tmp_path: Path) -> None:
 
 def test_every_key_that_is_understood_is_documented() -> None:
     text = PAGE.read_text()
-    quiet = {"job_name", "honor_timestamps", *Negotiated.model_fields}
+    quiet = {"job_name", "honor_timestamps", *NoMatter.model_fields}
     for key in set(ScrapeJob.model_fields) - quiet:
         assert f"`{key}`" in text, key

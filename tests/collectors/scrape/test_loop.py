@@ -12,12 +12,13 @@ import pytest
 
 from collectors.intake import Intake
 from collectors.scrape.access import Access
-from collectors.scrape.exposition import ACCEPT
+from collectors.scrape.config import ScrapeJob
 from collectors.scrape.fetch import Fetcher
 from collectors.scrape.loop import TargetLoop
 from collectors.scrape.target import Target
+from collectors.scrape.terms import terms_of
 from collectors.scrape.turnstile import Turnstile
-from collectors.settings import IntakeSettings
+from collectors.settings import IntakeSettings, ScrapeSettings
 from pipeline.bus.settings import EmbeddedBusSettings
 from pipeline.decode import DECODERS
 from pipeline.model.ledger import Flow, Ledger, Outcome
@@ -30,6 +31,7 @@ from tests.collectors.scrape.exposer import Exposer, answer, exposing, silence
 pytestmark = pytest.mark.anyio
 
 FLOW = Flow("scrape", "metric_points")
+LABELS = (("instance", "one"), ("job", "shop"))
 RESOURCE = (("service.instance.id", "one"), ("service.name", "shop"))
 
 
@@ -83,22 +85,26 @@ async def desk(
     bus: dict[str, object] | None = None,
     intake: dict[str, object] | None = None,
     interval: float = 15.0,
-    max_samples: int = 1000,
     max_body_bytes: int = 100_000,
+    **says: object,
 ) -> AsyncIterator[Desk]:
+    """A loop whose job says these things."""
+    job = ScrapeJob.model_validate({"job_name": "shop"} | says)
+    limits = ScrapeSettings(max_samples=1000, max_body_bytes=max_body_bytes)
     settings = EmbeddedBusSettings.model_validate({"min_free_bytes": 0} | (bus or {}))
     gated = GatedBus(directory, settings)
     await gated.start()
     ledger = Ledger()
     fetcher = Fetcher(Access(), max_body_bytes=max_body_bytes, connections=4)
     async with exposing() as server:
-        target = Target("shop", "one", f"{server.url}/metrics?k=s3cret", interval, 1, RESOURCE)
+        url = f"{server.url}/metrics?k=s3cret"
+        target = Target("shop", "one", url, interval, 1, RESOURCE, LABELS)
         loop = TargetLoop(
             target,
             fetcher,
             Intake(gated, ledger, IntakeSettings.model_validate(intake or {})),
             Turnstile(2),
-            max_samples=max_samples,
+            terms_of(job, target, limits),
         )
         yield Desk(server, loop, gated, ledger)
     gated.gate.set()
@@ -123,7 +129,12 @@ async def test_the_body_is_on_the_bus_as_it_came_behind_a_line_about_it(tmp_path
         assert 0 < about.duration_seconds < 5
         assert at.count(Outcome.ACCEPTED) == 2 + 3  # and what tells of the scrape
         asked = at.server.asked[0].headers
-        assert asked["accept"] == ACCEPT
+        assert asked["accept"] == (
+            "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.6,"
+            "application/openmetrics-text;version=0.0.1;q=0.5,"
+            "text/plain;version=1.0.0;escaping=allow-utf-8;q=0.4,"
+            "text/plain;version=0.0.4;q=0.3,*/*;q=0.2"
+        )
         assert asked["x-prometheus-scrape-timeout-seconds"] == "1"
         assert asked["user-agent"] == "Meshweir"
 
