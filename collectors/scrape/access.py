@@ -7,7 +7,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    model_validator,
+)
 
 from pipeline.errors import InvalidInput
 
@@ -62,6 +70,14 @@ class Strict(BaseModel):
             for key, value in told.items()
             if value is not None or key in texts
         }
+
+
+def _text(value: object) -> object:
+    return "" if value is None else value
+
+
+LabelValue = Annotated[str, BeforeValidator(_text)]
+"""The value of a label; one that is not there is empty."""
 
 
 class Authorization(Strict):

@@ -20,7 +20,7 @@ from pydantic import (
     model_validator,
 )
 
-from collectors.scrape.access import DIRECTORY, Access, Strict, beside
+from collectors.scrape.access import DIRECTORY, Access, LabelValue, Strict, beside
 from collectors.scrape.quantities import ByteSize, Duration
 from collectors.scrape.relabel import RelabelRule
 from collectors.scrape.yaml_text import Plain, read_yaml
@@ -93,7 +93,7 @@ class StaticConfig(Strict):
     """Targets by name."""
 
     targets: tuple[str, ...] = ()
-    labels: dict[str, str] = Field(default_factory=dict)
+    labels: dict[str, LabelValue] = Field(default_factory=dict)
 
 
 class FileSd(Strict):

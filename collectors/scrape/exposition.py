@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from collectors.scrape.fetch import Fetched, FetchFailed
-from collectors.scrape.series import Series, series_of
+from collectors.scrape.series import Series, samples_of, series_of
 from collectors.scrape.terms import Terms
 from pipeline.model.topics import OPENMETRICS_TEXT_FORMAT, PROMETHEUS_TEXT_FORMAT
 
@@ -42,15 +42,15 @@ def exposed_in(answer: Fetched, terms: Terms) -> Exposed:
     """
     format_name = _format(answer.content_type, terms)
     body = answer.body if not answer.body or answer.body.endswith(b"\n") else answer.body + b"\n"
-    series = series_of(body, with_timed=terms.with_timed)
-    _limit(series.samples, terms.max_samples)
+    lines = samples_of(body)
+    _limit(len(lines.starts), terms.max_samples)
     if terms.rewriter is None:
-        _limit(series.samples, terms.sample_limit)
-        return Exposed(body, format_name, series)
-    told = terms.rewriter.rewritten(body)
-    after = series_of(told.body, with_timed=terms.with_timed)
-    _limit(after.samples + told.twice, terms.sample_limit)
-    return Exposed(told.body, format_name, after, told.samples, told.twice)
+        _limit(len(lines.starts), terms.sample_limit)
+        return Exposed(body, format_name, lines.series(with_timed=terms.with_timed))
+    told = terms.rewriter.rewritten(body, lines)
+    series = series_of(told.body, with_timed=terms.with_timed)
+    _limit(series.samples + told.twice, terms.sample_limit)
+    return Exposed(told.body, format_name, series, len(lines.starts), told.twice)
 
 
 def _format(content_type: str, terms: Terms) -> str:

@@ -10,8 +10,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-import xxhash
-
 from collectors.scrape.config import LabelLimits
 from collectors.scrape.fetch import FetchFailed
 from collectors.scrape.relabel import RelabelRule, relabelled
@@ -19,6 +17,7 @@ from collectors.scrape.series_text import NAME, labels_in, series_text
 
 _EXPORTED: Final = "exported_"
 _SHOWN: Final = 50
+_WORD: Final = (1 << 64) - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +69,7 @@ class MetricRules:
         """
         own = labels_in(series)
         if own is None:
-            return Verdict(series, xxhash.xxh3_64_intdigest(series))
+            return Verdict(series, hash(series) & _WORD)
         seen, exported = self._seen(own)
         after = relabelled(seen, self._rules)
         if not after:
@@ -82,11 +81,11 @@ class MetricRules:
                 answered=True,
             )
         self._limit(after)
+        if after == seen:
+            return Verdict(series, _key(own))
         kept = self._kept(after, own, exported)
-        key = xxhash.xxh3_64_intdigest(repr(sorted(kept.items())).encode())
-        text = series if after == seen else series_text(kept)
         renamed = None if after[NAME] == own[NAME] else after[NAME]
-        return Verdict(text, key, own[NAME], renamed)
+        return Verdict(series_text(kept), _key(kept), own[NAME], renamed)
 
     def _seen(self, own: dict[str, str]) -> tuple[dict[str, str], dict[str, str]]:
         """The labels that rules see; and by name those of the sample that are exported."""
@@ -126,6 +125,11 @@ class MetricRules:
         longest = limits.label_value_length_limit
         if longest and (size := max(map(_length, labels.values()))) > longest:
             raise _past(metric, "label_value_length_limit", f"{size} bytes", longest)
+
+
+def _key(labels: Mapping[str, str]) -> int:
+    """Python's hash of labels in any order, whose seed nobody who is scraped can know."""
+    return hash(frozenset(labels.items())) & _WORD
 
 
 def _length(text: str) -> int:

@@ -15,7 +15,7 @@ import numpy as np
 
 from collectors.scrape.fetch import FetchFailed
 from collectors.scrape.metric_rules import MetricRules, Verdict
-from collectors.scrape.series import Lines, Truths, samples_of
+from collectors.scrape.series import Lines, Truths
 from pipeline.decode.kernels.kernel import Ints, Words
 
 _KEPT: Final = -1
@@ -34,12 +34,10 @@ class Rewritten:
 
     Attributes:
         body: its text.
-        samples: how many samples it had before.
         twice: how many were left out since rules made them equal to one before them.
     """
 
     body: bytes
-    samples: int
     twice: int
 
 
@@ -66,6 +64,31 @@ class _Known:
         return zlib.decompress(self.texts).split(b"\n") if self.texts else []
 
 
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """What becomes of each line of an exposition; the same for the next one with the same series.
+
+    Attributes:
+        hashes: of the series of each sample, in the order of lines.
+        timed: whether it has a time of its own.
+        touched: which samples do not stay as they are.
+        choices: of these what ``_Known.choices`` says.
+        cut: whether their time is taken away.
+        twice: how many are left out since they are of a series that was told before.
+    """
+
+    hashes: Words = field(default_factory=lambda: np.empty(0, np.uint64))
+    timed: Truths = field(default_factory=lambda: np.empty(0, np.bool_))
+    touched: Ints = field(default_factory=lambda: np.empty(0, np.int64))
+    choices: Ints = field(default_factory=lambda: np.empty(0, np.int64))
+    cut: Truths = field(default_factory=lambda: np.empty(0, np.bool_))
+    twice: int = 0
+
+    def fits(self, lines: Lines) -> bool:
+        """Whether these are the lines it was made for."""
+        return np.array_equal(self.hashes, lines.hashes) and np.array_equal(self.timed, lines.timed)
+
+
 class Rewriter:
     """Rewrites what one target exposes, again and again.
 
@@ -80,22 +103,22 @@ class Rewriter:
         self._honor_timestamps = honor_timestamps
         self._max_bytes = max_bytes
         self._known = _Known()
+        self._plan = _Plan()
 
-    def rewritten(self, body: bytes) -> Rewritten:
+    def rewritten(self, body: bytes, lines: Lines) -> Rewritten:
         """An exposition after the rules.
+
+        Args:
+            body: its text.
+            lines: its samples.
 
         Raises:
             FetchFailed: rules or limits make the scrape fail, or it has become too large.
         """
-        lines = samples_of(body)
-        self._learn(body, lines)
-        known = self._known
-        places = np.searchsorted(known.hashes, lines.hashes)
-        choices = known.choices[places]
-        untimed = lines.timed & (not self._honor_timestamps)
-        again = _again(known.keys[places], (choices != _DROPPED) & (~lines.timed | untimed))
-        choices[again] = _DROPPED
-        pieces = [*_notes(body, known.renamed), *self._pieces(body, lines, choices, untimed)]
+        if not self._plan.fits(lines):
+            self._learn(body, lines)
+            self._plan = self._planned(lines)
+        pieces = [*_notes(body, self._known.renamed), *self._pieces(body, lines)]
         size = sum(map(len, pieces))
         if size > self._max_bytes:
             raise FetchFailed(
@@ -103,14 +126,22 @@ class Rewriter:
                 reason="too large",
                 answered=True,
             )
-        return Rewritten(b"".join(pieces), len(lines.starts), int(again.sum()))
+        return Rewritten(b"".join(pieces), self._plan.twice)
 
-    def _pieces(self, body: bytes, lines: Lines, choices: Ints, untimed: Truths) -> Iterator[bytes]:
-        touched = np.flatnonzero((choices != _KEPT) | untimed)
-        texts = self._known.unpacked()
-        told = (choices, lines.starts, lines.ends, untimed)
-        at = 0
-        for choice, start, end, cut in zip(*(one[touched].tolist() for one in told), strict=True):
+    def _planned(self, lines: Lines) -> _Plan:
+        known = self._known
+        places = np.searchsorted(known.hashes, lines.hashes)
+        choices = known.choices[places]
+        cut = lines.timed & (not self._honor_timestamps)
+        again = _again(known.keys[places], (choices != _DROPPED) & (~lines.timed | cut))
+        choices[again] = _DROPPED
+        touched = np.flatnonzero((choices != _KEPT) | cut)
+        return _Plan(lines.hashes, lines.timed, touched, choices[touched], cut[touched], len(again))
+
+    def _pieces(self, body: bytes, lines: Lines) -> Iterator[bytes]:
+        plan, texts, at = self._plan, self._known.unpacked(), 0
+        told = (plan.choices, lines.starts[plan.touched], lines.ends[plan.touched], plan.cut)
+        for choice, start, end, cut in zip(*(one.tolist() for one in told), strict=True):
             yield body[at:start]
             at = end
             if choice == _DROPPED:

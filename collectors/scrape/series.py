@@ -49,6 +49,13 @@ class Lines:
     hashes: Words
     timed: Truths
 
+    def series(self, *, with_timed: bool = False) -> "Series":
+        """Their series; those with a time of their own only when asked for."""
+        if with_timed or not self.timed.any():
+            return Series(len(self.starts), self.starts, self.ends, self.hashes)
+        told = ~self.timed
+        return Series(len(told), self.starts[told], self.ends[told], self.hashes[told])
+
 
 @dataclass(frozen=True, slots=True)
 class Series:
@@ -85,11 +92,7 @@ def samples_of(body: bytes) -> Lines:
 
 def series_of(body: bytes, *, with_timed: bool = False) -> Series:
     """The series of an exposition; those with a time of their own only when asked for."""
-    found = samples_of(body)
-    if with_timed or not found.timed.any():
-        return Series(len(found.starts), found.starts, found.ends, found.hashes)
-    told = ~found.timed
-    return Series(len(told), found.starts[told], found.ends[told], found.hashes[told])
+    return samples_of(body).series(with_timed=with_timed)
 
 
 @dataclass(slots=True)

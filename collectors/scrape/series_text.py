@@ -11,6 +11,13 @@ from typing import Final
 NAME: Final = "__name__"
 
 _SERIES: Final = re.compile(r'[ \t]*([^\s{"]*)[ \t]*(?:\{(.*)\})?', re.DOTALL)
+_SIMPLE: Final = re.compile(
+    r'([a-zA-Z_:][a-zA-Z0-9_:]*)(?:\{((?:[a-zA-Z_][a-zA-Z0-9_]*="[^"\\]*"(?:,|(?=\})))*)\})?'
+)
+"""A series without anything in it that would have to be looked at twice: nearly all."""
+
+_SIMPLE_LABEL: Final = re.compile('([a-zA-Z0-9_]+)="([^"]*)"')
+
 _TEXT: Final = r'"((?:[^"\\]|\\.)*)"[ \t]*'
 _LABEL: Final = re.compile(
     rf'[ \t]*(?:{_TEXT}|([^\s"=,{{}}]+)[ \t]*)(?:=[ \t]*{_TEXT})?(?:,|$)', re.DOTALL
@@ -24,21 +31,17 @@ _PLAIN_LABEL: Final = re.compile("[a-zA-Z_][a-zA-Z0-9_]*")
 def labels_in(series: bytes) -> dict[str, str] | None:
     """The labels of a series, its name first; None when it is not well-formed."""
     try:
-        told = _SERIES.fullmatch(series.decode())
+        text = series.decode()
     except UnicodeDecodeError:
         return None
-    if told is None:
-        return None
-    labels = {NAME: told[1]} if told[1] else {}
-    inside, at = told[2] or "", 0
-    while inside[at:].strip(" \t"):
-        match = _LABEL.match(inside, at)
-        name, value = _label(match) if match else (None, "")
-        if match is None or name is None or name in labels:
-            return None
-        labels[name] = value
-        at = match.end()
-    return {name: value for name, value in labels.items() if value} if NAME in labels else None
+    if simple := _SIMPLE.fullmatch(text):
+        found = _SIMPLE_LABEL.findall(simple[2] or "")
+        labels = {NAME: simple[1], **dict(found)}
+        good = len(labels) == len(found) + 1
+    else:
+        labels = _labels_of_any(text)
+        good = NAME in labels
+    return {name: value for name, value in labels.items() if value} if good else None
 
 
 def series_text(labels: Mapping[str, str]) -> bytes:
@@ -53,6 +56,23 @@ def series_text(labels: Mapping[str, str]) -> bytes:
     ]
     front = name if plain else ""
     return (front + (f"{{{','.join(inside)}}}" if inside else "")).encode()
+
+
+def _labels_of_any(text: str) -> dict[str, str]:
+    """The labels of a series that has blanks, escapes or names in quotes; none if it is bad."""
+    told = _SERIES.fullmatch(text)
+    if told is None:
+        return {}
+    labels = {NAME: told[1]} if told[1] else {}
+    inside, at = (told[2] or "").rstrip(" \t"), 0
+    while at < len(inside):
+        match = _LABEL.match(inside, at)
+        name, value = _label(match) if match else (None, "")
+        if match is None or name is None or name in labels:
+            return {}
+        labels[name] = value
+        at = match.end()
+    return labels
 
 
 def _label(match: re.Match[str]) -> tuple[str | None, str]:
