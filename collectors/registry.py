@@ -96,3 +96,15 @@ RECEIVERS: Final[Mapping[str, Build]] = {
     "scrape": _scrape,
     "remote_write": _remote_write,
 }
+
+
+def check(settings: CollectorSettings) -> None:
+    """Read the files that receivers cannot begin without, before anything listens.
+
+    Raises:
+        InvalidInput: one cannot be read, or says something that is not allowed.
+    """
+    if settings.scrape.asked_for:
+        from collectors.scrape.jobs import check_jobs  # noqa: PLC0415 - half a second, as above
+
+        check_jobs(settings.scrape)

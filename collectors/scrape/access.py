@@ -22,11 +22,10 @@ from pipeline.errors import InvalidInput
 DIRECTORY: Final = "directory"
 """The key of pydantic's validation context under which stands what paths are relative to."""
 
-TlsVersion = Literal["TLS10", "TLS11", "TLS12", "TLS13"]
+TlsVersion = Literal["TLS12", "TLS13"]
+"""Of those that Prometheus names what is safe."""
 
 _TLS_VERSIONS: Final[Mapping[str, ssl.TLSVersion]] = {
-    "TLS10": ssl.TLSVersion.TLSv1,
-    "TLS11": ssl.TLSVersion.TLSv1_1,
     "TLS12": ssl.TLSVersion.TLSv1_2,
     "TLS13": ssl.TLSVersion.TLSv1_3,
 }

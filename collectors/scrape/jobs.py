@@ -57,6 +57,17 @@ def jobs_of(settings: ScrapeSettings) -> list[ScrapeJob]:
     return jobs
 
 
+def check_jobs(settings: ScrapeSettings) -> None:
+    """Whether a scraper could begin.
+
+    Raises:
+        InvalidInput: it could not, and why.
+    """
+    nobody = Room(0, retry_after=0)
+    for job in jobs_of(settings):
+        discoveries_of(job, nobody)
+
+
 def discoveries_of(job: ScrapeJob, room: Room) -> list[Discovery]:
     """What finds the targets of a job.
 

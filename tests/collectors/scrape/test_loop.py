@@ -525,8 +525,8 @@ async def test_a_large_scrape_that_rules_changed_is_cut_and_told_once(tmp_path: 
     ("says", "accept", "encoding"),
     [
         ({"scrape_protocols": ["PrometheusText0.0.4", "PrometheusProto", "OpenMetricsText1.0.0"]},
-         ("text/plain;version=0.0.4;q=0.6,"
-          "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.5,*/*;q=0.4"), "gzip"),
+         ("text/plain;version=0.0.4;q=0.6,application/openmetrics-text;version=1.0.0;"
+          "escaping=allow-utf-8;q=0.5,*/*;q=0.4"), "gzip"),
         ({"scrape_protocols": ["OpenMetricsText1.0.0"], "metric_name_validation_scheme": "legacy",
           "enable_compression": False},
          "application/openmetrics-text;version=1.0.0;escaping=underscores;q=0.6,*/*;q=0.5",
