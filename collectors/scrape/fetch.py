@@ -153,6 +153,7 @@ class Fetcher:
                 raise FetchFailed(
                     f"a redirect to {following.url.scheme}:, which is not HTTP", reason="redirect"
                 )
+            self._forget_secrets(request.url, following)
             request = following
         raise FetchFailed(f"more than {MAX_REDIRECTS} redirects", reason="redirect")
 
