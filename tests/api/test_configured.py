@@ -44,6 +44,16 @@ def test_a_file_is_refused_by_the_roles_it_concerns(tmp_path, role, key, text):
         Configured.of(role, settings)
 
 
+def test_certificates_of_senders_are_read_too(tmp_path):
+    flags = {
+        "apigee_syslog_address": "127.0.0.1:0",
+        "apigee_syslog_certificate_file": str(tmp_path / "none.pem"),
+        "apigee_syslog_key_file": str(tmp_path / "none.key"),
+    }
+    with pytest.raises(InvalidInput, match="apigee_syslog_certificate_file"):
+        Configured.of(COLLECT, load(flags=flags, environment={}))
+
+
 @pytest.mark.parametrize("key", WRONG)
 def test_it_is_wrong_usage_and_nothing_is_opened(tmp_path, key):
     (tmp_path / "files").mkdir()

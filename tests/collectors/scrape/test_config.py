@@ -233,7 +233,7 @@ def snippets(language: str) -> list[str]:
 def test_the_configuration_in_the_documentation_is_read(tmp_path: Path) -> None:
     config, role = snippets("yaml")
     jobs = {job.job_name: job for job in read_config(written(tmp_path, config))}
-    assert list(jobs) == ["kong", "envoy", "linkerd-proxy"]
+    assert list(jobs) == ["kong", "envoy", "gateway", "linkerd-proxy"]
     assert jobs["kong"].scrape_interval == 15
     assert yaml.safe_load(role)["rules"][0]["verbs"] == ["get", "list", "watch"]
 
