@@ -13,10 +13,10 @@ import re2
 Groups = tuple[str, ...]
 """What an expression matched: all of it, then each group; one that took no part is empty."""
 
-_REMEMBERED: Final = 16_384
+_REMEMBERED: Final = 4096
 """Texts whose match is remembered, of each expression: names come again with every target."""
 
-_LONGEST_REMEMBERED: Final = 512
+_LONGEST_REMEMBERED: Final = 256
 
 _REFERENCE: Final = re.compile(r"\$(?:(\$)|(\w+)|\{(\w+)\})")
 _NUMBER: Final = re.compile("0|[1-9][0-9]{0,7}")

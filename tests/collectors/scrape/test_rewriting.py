@@ -154,3 +154,17 @@ def test_whatever_was_exposed_before_the_lines_are_those_of_the_rules(
         assert [line for line in body.splitlines() if line.startswith("#")] == [
             line for line in lines if line.startswith("#") and "new" not in line
         ]
+
+
+@settings(deadline=None)
+@given(
+    st.lists(
+        st.one_of(st.binary(max_size=12), st.sampled_from([b'a{pod="1"} 1', b"\n", b"{", b'"'])),
+        max_size=20,
+    ).map(b"".join)
+)
+def test_any_bytes_are_passed_on_or_refused(body: bytes) -> None:
+    told = after(rewriter(UNPOD, RENAME, honor_timestamps=False), body)
+    assert len(samples_of(told.body).starts) + told.twice <= len(samples_of(body).starts)
+    none = after(rewriter({"regex": "nothing", "action": "labeldrop"}), body)
+    assert none.twice or none.body == body
