@@ -41,7 +41,7 @@ class Rewritten:
     twice: int
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class _Known:
     """What becomes of the series of the last scrape, in the order of their hashes.
 

@@ -13,6 +13,7 @@ from collectors.scrape.rewriting import Rewriter, Rewritten
 from collectors.scrape.series import samples_of
 from pipeline.decode import DECODERS
 from pipeline.model.scrape import Scrape
+from tests.recordings import shared
 
 TARGET = {"job": "shop", "instance": "one:80"}
 
@@ -22,8 +23,10 @@ def rules(*told: dict[str, object]) -> MetricRules:
     return MetricRules(made, LabelLimits(), TARGET, honor_labels=False)
 
 
-def rewriter(*told: dict[str, object], honor_timestamps: bool = True) -> Rewriter:
-    return Rewriter(rules(*told), honor_timestamps=honor_timestamps, max_bytes=10_000)
+def rewriter(
+    *told: dict[str, object], honor_timestamps: bool = True, max_bytes: int = 10_000
+) -> Rewriter:
+    return Rewriter(rules(*told), honor_timestamps=honor_timestamps, max_bytes=max_bytes)
 
 
 def after(of: Rewriter, body: bytes) -> Rewritten:
@@ -104,6 +107,34 @@ def test_what_is_known_does_not_grow_with_series_that_come_and_go() -> None:
     assert len(of._known.hashes) <= 40
     assert len(of._known.unpacked()) <= 40
     assert len(of._known.renamed) <= 60
+
+
+@pytest.mark.parametrize(
+    ("path", "name"),
+    [
+        ("samples/mesh/istio-ztunnel-openmetrics.txt", "openmetrics_text"),
+        ("samples/mesh/linkerd-proxy-metrics.prom.txt", "prometheus_text"),
+        ("samples/gateways/kong-prometheus-3.0.txt", "prometheus_text"),
+    ],
+)
+def test_real_scrapes_are_the_same_but_for_what_rules_say(path: str, name: str) -> None:
+    body = shared(path).read_bytes()
+    nothing = {"regex": "nothing_like_it", "action": "labeldrop"}
+    assert after(rewriter(nothing, max_bytes=1 << 20), body) == Rewritten(body, 0)
+    named = {"source_labels": ["__name__"], "regex": "(.*)", "target_label": "__name__",
+             "replacement": "x_$1"}  # fmt: skip
+    told = after(
+        rewriter(named, {"target_label": "y", "replacement": "z"}, max_bytes=1 << 20), body
+    )
+    head = Scrape(1_764_172_800_000, None, up=True).line()
+    before, now = (
+        DECODERS[name]([head + text]).batches["metric_points"].to_pylist()
+        for text in (body, told.body)
+    )
+    assert [(f"x_{row['name']}", row["type"], row["value"], row["count"]) for row in before] == [
+        (row["name"], row["type"], row["value"], row["count"]) for row in now
+    ]
+    assert all('"y":"z"' in row["attributes"] for row in now)
 
 
 SERIES = st.builds(
