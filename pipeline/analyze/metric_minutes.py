@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from pipeline.analyze import outcome
 from pipeline.analyze.counters import MILLION, Increases, increases
-from pipeline.analyze.histogram import source_bucket
+from pipeline.analyze.histogram import exponential_bucket, source_bucket
 from pipeline.analyze.identity import identify
 from pipeline.analyze.traffic import CALL, NAMES, PATHS, SYSTEMS
 from pipeline.model.tables import CALL_KEY, EDGE_MINUTES, NODE_MINUTES, Table
@@ -50,11 +50,13 @@ def told(series: pl.DataFrame, resources: pl.DataFrame) -> pl.DataFrame:
     numbered = series.with_row_index("series")
     rose = increases(numbered)
     calls = _calls(numbered, resources)
-    metrics = numbered.select("series", "resource_id", "name").join(_metrics(), on="name")
+    metrics = numbered.select("series", "resource_id", "name", _is_exponential()).join(
+        _metrics(), on="name"
+    )
     rows = (
         rose.totals.join(metrics, on="series")
         .join(calls, on="series")
-        .with_columns((pl.col("rank") + pl.col("rank_of_metric")).alias("rank"))
+        .with_columns(_rank().alias("rank"))
     )
     ranked = rows.with_columns(_is_best().alias("best"))
     return pl.concat([_counted(ranked), _measured(ranked.filter("best"), rose)], how="diagonal")
@@ -130,6 +132,15 @@ def _calls(series: pl.DataFrame, resources: pl.DataFrame) -> pl.DataFrame:
     return pl.concat(found) if found else pl.DataFrame(schema=CALL)
 
 
+def _is_exponential() -> pl.Expr:
+    return (pl.col("type") == "exponential_histogram").fill_null(value=False).alias("finer")
+
+
+def _rank() -> pl.Expr:
+    """How much the series of a metric says; of a histogram in two forms the exponential counts."""
+    return (pl.col("rank") + pl.col("rank_of_metric")) * 2 + pl.col("finer")
+
+
 def _is_best() -> pl.Expr:
     """Whether no other metric of the sender tells the same of the same call, and ranks higher."""
     called = pl.when(~pl.col("serves")).then(pl.coalesce("server_alias", "server"))
@@ -191,18 +202,27 @@ def _measured(best: pl.DataFrame, rose: Increases) -> pl.DataFrame:
     ranges = mine.filter((pl.col("told") == "range") & pl.col("max").is_not_null()).select(
         *_call_columns(), "seconds", "count", lower="min", upper="max"
     )
-    within = mine.filter(pl.col("told") == "latency").select(
+    measured = mine.filter(pl.col("told") == "latency").select(
         "series", *_call_columns(), "seconds"
-    ).join(rose.buckets, on=["series", "minute"]).drop("series")  # fmt: skip
-    spread = pl.concat([ranges, within], how="diagonal")
-    bucket, width = source_bucket(pl.col("lower") * seconds, pl.col("upper") * seconds)
-    entries = spread.with_columns(bucket.alias("bucket"), width.alias("width")).filter(
-        pl.col("bucket").is_not_null()
     )
+    within, narrow = (
+        measured.join(buckets, on=["series", "minute"]).drop("series")
+        for buckets in (rose.buckets, rose.exponential)
+    )
+    spread = pl.concat([ranges, within], how="diagonal")
+    bounded = source_bucket(pl.col("lower") * seconds, pl.col("upper") * seconds)
+    exponential = exponential_bucket(pl.col("scale"), pl.col("index"), seconds)
+    entries = pl.concat(
+        [_placed(spread, *bounded), _placed(narrow, *exponential)], how="diagonal"
+    ).filter(pl.col("bucket").is_not_null())
     return pl.concat(
         [sums, entries.select(*_call_columns(), *_LIST, pl.col("count").alias("counts"))],
         how="diagonal",
     )
+
+
+def _placed(entries: pl.DataFrame, bucket: pl.Expr, width: pl.Expr) -> pl.DataFrame:
+    return entries.with_columns(bucket.alias("bucket"), width.alias("width"))
 
 
 def _call_columns() -> list[str]:

@@ -14,7 +14,12 @@ WITH series AS (
         -- a summary tells its least and its greatest as quantiles
         list(coalesce("min", quantile_values[list_position(quantiles, 0::DOUBLE)])) AS "min",
         list(coalesce("max", quantile_values[list_position(quantiles, 1::DOUBLE)])) AS "max",
-        list(TRY_CAST(bucket_counts AS BIGINT[])) AS bucket_counts
+        list(TRY_CAST(bucket_counts AS BIGINT[])) AS bucket_counts,
+        list(scale) AS scale,
+        list(TRY_CAST(zero_count AS BIGINT)) AS zero_count,
+        list(zero_threshold) AS zero_threshold,
+        list(positive_offset) AS positive_offset,
+        list(TRY_CAST(positive_counts AS BIGINT[])) AS positive_counts
     FROM metric_points
     WHERE name IN (SELECT unnest($names::VARCHAR[]))
       AND time >= make_timestamp_ns($start::BIGINT)
