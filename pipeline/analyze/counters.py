@@ -56,8 +56,9 @@ class Increases(NamedTuple):
 
     Attributes:
         totals: one row per increase: ``series`` (u32), ``minute`` (Unix nanoseconds of its start),
-            ``count`` (millionths), ``sum`` (in the unit of the metric; null where there is none),
-            ``min`` and ``max`` (of the interval; null where not told).
+            ``count`` (millionths), ``sum`` (in the unit of the metric, of a counter what it rose
+            by; null where there is none), ``min`` and ``max`` (of the interval; null where not
+            told).
         buckets: one row per bucket that rose: ``series``, ``minute``, ``lower`` and ``upper``
             (bounds in the unit of the metric, null for none), ``count`` (millionths).
         exponential: one row per bucket of an exponential histogram that rose: ``series``,
@@ -233,7 +234,10 @@ def _totals(told: pl.DataFrame) -> pl.DataFrame:
             .round()
             .cast(pl.Int64)
             .alias("rose"),
-            (pl.col("sum") - before["sum"]).alias("sum_rose"),
+            pl.when(pl.col("value").is_null())
+            .then(pl.col("sum") - before["sum"])
+            .otherwise(pl.col("total") - before["total"])
+            .alias("sum_rose"),
         )
         .filter("counts")
         .filter((pl.col("rose") > 0) | (pl.col("sum_rose") > 0).fill_null(value=False))

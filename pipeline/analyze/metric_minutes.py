@@ -16,8 +16,9 @@ from pipeline.analyze import outcome
 from pipeline.analyze.counters import MILLION, Increases, increases
 from pipeline.analyze.histogram import exponential_bucket, source_bucket
 from pipeline.analyze.identity import identify
+from pipeline.analyze.known_sum import known_sum
 from pipeline.analyze.traffic import CALL, NAMES, PATHS, SYSTEMS
-from pipeline.model.tables import CALL_KEY, EDGE_MINUTES, NODE_MINUTES, Table
+from pipeline.model.tables import BY_METRICS, CALL_KEY, EDGE_MINUTES, NODE_MINUTES, Table
 from pipeline.model.topology import OVERFLOW
 
 SIGNAL: Final = "metrics"
@@ -35,7 +36,11 @@ _SUMS: Final = (
     "requests", "attempts", "client_errors", "server_errors", "connection_errors", "tls_known",
     "tls_mutual", "duration_ns",
 )  # fmt: skip
+_OWN: Final = tuple(column.name for column in BY_METRICS)
 _LIST: Final = ("bucket", "width")
+
+MOST_BYTES: Final = 1e15
+"""No series rises by more bytes between two readings; what claims to is cut to this."""
 
 
 def told(series: pl.DataFrame, resources: pl.DataFrame) -> pl.DataFrame:
@@ -59,7 +64,8 @@ def told(series: pl.DataFrame, resources: pl.DataFrame) -> pl.DataFrame:
         .with_columns(_rank().alias("rank"))
     )
     ranked = rows.with_columns(_is_best().alias("best"))
-    return pl.concat([_counted(ranked), _measured(ranked.filter("best"), rose)], how="diagonal")
+    best = ranked.filter("best")
+    return pl.concat([_counted(ranked), _carried(best), _measured(best, rose)], how="diagonal")
 
 
 def derive(told: pl.DataFrame, *, minutes: Sequence[int]) -> dict[str, pa.Table]:
@@ -145,7 +151,7 @@ def _is_best() -> pl.Expr:
     """Whether no other metric of the sender tells the same of the same call, and ranks higher."""
     called = pl.when(~pl.col("serves")).then(pl.coalesce("server_alias", "server"))
     same = [
-        "resource_id", "minute", "reporter", "serves", called, pl.col("protocol") == "tcp",
+        "resource_id", "minute", "reporter", "serves", called, pl.col("protocol") == "tcp", "asks",
         pl.col("told").replace({"range": "latency"}),
     ]  # fmt: skip
     return pl.col("rank") == pl.col("rank").max().over(same)
@@ -188,6 +194,17 @@ def _counted(ranked: pl.DataFrame) -> pl.DataFrame:
     )
 
 
+def _carried(best: pl.DataFrame) -> pl.DataFrame:
+    """Bytes, by the way they went."""
+    told = best.filter((pl.col("told") == "bytes") & pl.col("asks").is_not_null())
+    carried = pl.col("sum").clip(0, MOST_BYTES).round().cast(pl.Int64)
+    return told.select(
+        *_call_columns(),
+        pl.when("asks").then(carried).alias("request_bytes"),
+        pl.when(~pl.col("asks")).then(carried).alias("response_bytes"),
+    )
+
+
 def _measured(best: pl.DataFrame, rose: Increases) -> pl.DataFrame:
     """Latencies: their sums, and what histograms or extremes tell of each."""
     mine = best.filter(pl.col("told").is_in(["latency", "range"]))
@@ -226,7 +243,8 @@ def _placed(entries: pl.DataFrame, bucket: pl.Expr, width: pl.Expr) -> pl.DataFr
 
 
 def _call_columns() -> list[str]:
-    return ["minute", *(name for name in CALL if name not in {"series", "outcome", "tls", "rank"})]
+    not_kept = {"series", "outcome", "tls", "asks", "rank"}
+    return ["minute", *(name for name in CALL if name not in not_kept)]
 
 
 def _bounded(name: str) -> pl.Expr:
@@ -251,17 +269,20 @@ def _fold(rows: pl.DataFrame, keys: tuple[str, ...]) -> pl.DataFrame:
         for name in (*_SUMS, "counts")
     )
     by_bucket = (
-        complete.group_by(*keys, *_LIST).agg(pl.col(*_SUMS, "counts").sum()).sort(*keys, *_LIST)
+        complete.group_by(*keys, *_LIST)
+        .agg(pl.col(*_SUMS, "counts").sum(), *(known_sum(name) for name in _OWN))
+        .sort(*keys, *_LIST)
     )
     measured = pl.col("bucket").is_not_null() & (pl.col("counts") > 0)
     folded = by_bucket.group_by(keys, maintain_order=True).agg(
         pl.col(*_SUMS).sum(),
+        *(known_sum(name) for name in _OWN),
         pl.col("bucket").filter(measured).alias("buckets"),
         pl.col("counts").filter(measured),
         pl.col("width").filter(measured).alias("widths"),
     )
-    tells = pl.any_horizontal(pl.col(*_SUMS) > 0) | (pl.col("buckets").list.len() > 0)
-    return folded.filter(tells).with_columns(
+    tells = pl.any_horizontal((pl.col(*_SUMS, *_OWN) > 0).fill_null(value=False))
+    return folded.filter(tells | (pl.col("buckets").list.len() > 0)).with_columns(
         pl.lit(None, pl.Int64).alias("slice"),
         (pl.col("requests") // MILLION).alias("rows"),
         pl.lit(0, pl.Int64).alias("unpaired"),

@@ -369,10 +369,16 @@ MEASURES: Final = (
     ),
 )
 
+BY_METRICS: Final = (
+    Column("request_bytes", "i64", "bytes that went to the callee; null when not told"),
+    Column("response_bytes", "i64", "bytes that came back; null when not told"),
+)
+"""Measures of edges that metrics alone tell; null in all other rows."""
+
 EDGE_MINUTES: Final = Table(
     "edge_minutes",
     "what one reporter told of one edge in one minute, from one slice of arrival",
-    (UNIT, *CALL_KEY, *MEASURES),
+    (UNIT, *CALL_KEY, *MEASURES, *BY_METRICS),
 )
 
 NODE_MINUTES: Final = Table(

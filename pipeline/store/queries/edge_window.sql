@@ -20,7 +20,9 @@ SELECT
     sum(duration_ns)::BIGINT AS duration_ns,
     flatten(list(buckets)) AS buckets,
     flatten(list(counts)) AS counts,
-    flatten(list(widths)) AS widths
+    flatten(list(widths)) AS widths,
+    sum(request_bytes)::BIGINT AS request_bytes,
+    sum(response_bytes)::BIGINT AS response_bytes
 FROM edge_minutes
 WHERE minute >= make_timestamp_ns($start::BIGINT)
   AND minute < make_timestamp_ns($end::BIGINT)
