@@ -152,6 +152,7 @@ def edges_as_answered(edges: pl.DataFrame) -> pl.DataFrame:
         "coverage",
         "request_bytes",
         "response_bytes",
+        "paths_agreement",
     )
 
 

@@ -146,6 +146,11 @@ class Edge(Answer):
     response_bytes: Count | None = Field(
         description="Bytes that came back; null when no metric tells.", examples=[810000]
     )
+    paths_agreement: Ratio | None = Field(
+        description="Fewest over most requests among the paths by which metrics of the same proxies"
+        " came; null when each came by one.",
+        examples=[0.998],
+    )
 
 
 class WindowAnswer(Answer):

@@ -8,7 +8,7 @@ EDGE: Final = ("client", "server")
 BYTES: Final = ("request_bytes", "response_bytes")
 COUNTS: Final = (
     "rows", "sampled", "requests", "attempts", "client_errors", "server_errors",
-    "connection_errors",
+    "connection_errors", "told_twice", "told_again",
 )  # fmt: skip
 
 

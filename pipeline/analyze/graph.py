@@ -51,6 +51,7 @@ _SUMS: Final = (
     "connection_errors", "tls_known", "tls_mutual",
 )  # fmt: skip
 
+_PATHS: Final = ("told_twice", "told_again")
 _EDGE: Final = connections.EDGE
 
 
@@ -152,6 +153,7 @@ def _tellings(minutes: pl.DataFrame) -> pl.DataFrame:
         .agg(
             pl.col(*_SUMS).sum(),
             *(known_sum(name) for name in connections.BYTES),
+            pl.col(*_PATHS).sum(),
             (pl.col("counts").list.len() > 0).any().alias("timed"),
         )
         .with_columns(
@@ -235,6 +237,7 @@ def _edges(tellings: pl.DataFrame, minutes: pl.DataFrame, *, seconds: float) -> 
         )
         .join(_carried(tellings, told), on=_EDGE, how="left")
     )
+    edges = edges.join(_paths_agreement(tellings), on=_EDGE, how="left")
     for side in _EDGE:
         timed = _best_timed(tellings, told, side)
         edges = edges.join(_latency(timed, minutes, side), on=_EDGE, how="left")
@@ -270,6 +273,16 @@ def _carried(tellings: pl.DataFrame, told: pl.DataFrame) -> pl.DataFrame:
         .sort("place", "signal")
         .unique(_EDGE, keep="first", maintain_order=True)
         .select(*_EDGE, *connections.BYTES)
+    )
+
+
+def _paths_agreement(tellings: pl.DataFrame) -> pl.DataFrame:
+    """How far the paths agree by which metrics of the same proxies came; the least of reporters."""
+    agreement = pl.min_horizontal(_PATHS) / pl.max_horizontal(_PATHS)
+    return (
+        tellings.filter(pl.max_horizontal(_PATHS) > 0)
+        .group_by(_EDGE)
+        .agg(agreement.min().alias("paths_agreement"))
     )
 
 

@@ -12,7 +12,7 @@ from typing import Final
 import polars as pl
 import pyarrow as pa
 
-from pipeline.analyze import outcome
+from pipeline.analyze import outcome, paths
 from pipeline.analyze.counters import MILLION, Increases, increases
 from pipeline.analyze.histogram import exponential_bucket, source_bucket
 from pipeline.analyze.identity import identify
@@ -38,6 +38,8 @@ _SUMS: Final = (
 )  # fmt: skip
 _OWN: Final = tuple(column.name for column in BY_METRICS)
 _LIST: Final = ("bucket", "width")
+_TOLD: Final = ("minute", "producer", "metric", "reporter", "serves", "called", "tcp")
+"""What several paths may tell alike: of which calls, by which metric of whom."""
 
 MOST_BYTES: Final = 1e15
 """No series rises by more bytes between two readings; what claims to is cut to this."""
@@ -46,7 +48,7 @@ MOST_BYTES: Final = 1e15
 def told(series: pl.DataFrame, resources: pl.DataFrame) -> pl.DataFrame:
     """What series tell of calls: one row per minute, call and latency bucket, not summed up.
 
-    All series of a sender must be there, since of what several of them tell alike one counts.
+    All series of a producer must be there, since of what several of them tell alike one counts.
 
     Args:
         series: answer to the question ``metric_series``, asked for ``NAMES`` and ``PATHS``.
@@ -58,14 +60,21 @@ def told(series: pl.DataFrame, resources: pl.DataFrame) -> pl.DataFrame:
     metrics = numbered.select("series", "resource_id", "name", _is_exponential()).join(
         _metrics(), on="name"
     )
-    rows = (
-        rose.totals.join(metrics, on="series")
-        .join(calls, on="series")
-        .with_columns(_rank().alias("rank"))
+    known = paths.of_series(numbered, resources)
+    meant = metrics.join(calls, on="series").with_columns(
+        _rank().alias("rank"),
+        pl.when(~pl.col("serves")).then(pl.coalesce("server_alias", "server")).alias("called"),
+        (pl.col("protocol") == "tcp").fill_null(value=False).alias("tcp"),
+        _metric().alias("metric"),
     )
-    ranked = rows.with_columns(_is_best().alias("best"))
+    placed = _by_path(rose.totals.join(meant, on="series"), meant, numbered, known)
+    ranked = placed.filter(pl.col("place") == 0).with_columns(_is_best().alias("best"))
+    again = placed.filter(pl.col("place") == 1).with_columns(_is_best().alias("best"))
     best = ranked.filter("best")
-    return pl.concat([_counted(ranked), _carried(best), _measured(best, rose)], how="diagonal")
+    return pl.concat(
+        [_counted(ranked), _carried(best), _measured(best, rose), _twice(best, again)],
+        how="diagonal",
+    )
 
 
 def derive(told: pl.DataFrame, *, minutes: Sequence[int]) -> dict[str, pa.Table]:
@@ -147,11 +156,56 @@ def _rank() -> pl.Expr:
     return (pl.col("rank") + pl.col("rank_of_metric")) * 2 + pl.col("finer")
 
 
+def _metric() -> pl.Expr:
+    """A metric's name, however it was sent: Envoy's have a prefix and dots, or none."""
+    return pl.col("name").str.replace_all(".", "_", literal=True).str.strip_prefix("envoy_")
+
+
+def _by_path(
+    rows: pl.DataFrame, meant: pl.DataFrame, series: pl.DataFrame, known: pl.DataFrame
+) -> pl.DataFrame:
+    """Rows with ``producer``, and which ``place`` their path has of how many ``paths``."""
+    rows = rows.join(known.select("series", "path", "teller"), on="series")
+    suspects = paths.suspects(known)
+    near = paths.near(series.join(suspects, on="series", how="semi")).join(suspects, on="series")
+    producers = paths.producers(near.unique(["minute", "teller"]))
+    told = (
+        near.select("series", "minute", "path", "teller", "points")
+        .join(meant, on="series")
+        .join(producers, on=["minute", "teller"])
+        .group_by(*_TOLD, "path")
+        .agg(pl.col("points").sum())
+    )
+    return (
+        rows.join(producers, on=["minute", "teller"], how="left")
+        .with_columns(pl.coalesce("producer", "teller").alias("producer"))
+        .join(paths.ordered(told, list(_TOLD)), on=[*_TOLD, "path"], how="left", nulls_equal=True)
+        .with_columns(pl.col("place").fill_null(0), pl.col("paths").fill_null(1))
+    )
+
+
+def _twice(best: pl.DataFrame, again: pl.DataFrame) -> pl.DataFrame:
+    """Requests that a second path told, too: as the first one told them, and as the second."""
+    requests = pl.col("told") == "requests"
+    second = (
+        again.filter(requests & pl.col("best"))
+        .group_by(_TOLD)
+        .agg(_amount().sum().alias("told_again"))
+    )
+    return (
+        best.filter(requests & (pl.col("paths") > 1))
+        .sort(_call_columns())
+        .group_by(_TOLD, maintain_order=True)
+        .agg(pl.col(set(_call_columns()) - set(_TOLD)).first(), _amount().sum().alias("told_twice"))
+        .join(second, on=_TOLD, how="left", nulls_equal=True)
+        .select(*_call_columns(), "told_twice", pl.col("told_again").fill_null(0))
+    )
+
+
 def _is_best() -> pl.Expr:
-    """Whether no other metric of the sender tells the same of the same call, and ranks higher."""
-    called = pl.when(~pl.col("serves")).then(pl.coalesce("server_alias", "server"))
+    """Whether no other metric of the producer tells the same of the same call, and ranks higher."""
     same = [
-        "resource_id", "minute", "reporter", "serves", called, pl.col("protocol") == "tcp", "asks",
+        "producer", "minute", "reporter", "serves", "called", "tcp", "asks",
         pl.col("told").replace({"range": "latency"}),
     ]  # fmt: skip
     return pl.col("rank") == pl.col("rank").max().over(same)
@@ -160,14 +214,8 @@ def _is_best() -> pl.Expr:
 def _counted(ranked: pl.DataFrame) -> pl.DataFrame:
     """Requests and attempts, and what became of them; of what is told better, TLS and names."""
     called = pl.coalesce("server_alias", "server")
-    told_apart = (
-        (pl.col("told") == "attempts").any().over("resource_id", "minute", "reporter", called)
-    )
-    amount = (
-        pl.when(pl.col("of") == "sum")
-        .then((pl.col("sum").clip(0) * MILLION).round().cast(pl.Int64))
-        .otherwise("count")
-    )
+    told_apart = (pl.col("told") == "attempts").any().over("producer", "minute", "reporter", called)
+    amount = _amount()
     all_requests = pl.when(pl.col("told") == "requests").then(amount).otherwise(0)
     requests = pl.when("best").then(all_requests).otherwise(0)
     fails = pl.col("best") & pl.col("told").is_in(["requests", "errors"])
@@ -191,6 +239,15 @@ def _counted(ranked: pl.DataFrame) -> pl.DataFrame:
         ),
         pl.when(pl.col("tls").is_not_null()).then(all_requests).otherwise(0).alias("tls_known"),
         pl.when("tls").then(all_requests).otherwise(0).alias("tls_mutual"),
+    )
+
+
+def _amount() -> pl.Expr:
+    """How many an increase is, in millionths."""
+    return (
+        pl.when(pl.col("of") == "sum")
+        .then((pl.col("sum").clip(0) * MILLION).round().cast(pl.Int64))
+        .otherwise("count")
     )
 
 

@@ -22,7 +22,9 @@ SELECT
     flatten(list(counts)) AS counts,
     flatten(list(widths)) AS widths,
     sum(request_bytes)::BIGINT AS request_bytes,
-    sum(response_bytes)::BIGINT AS response_bytes
+    sum(response_bytes)::BIGINT AS response_bytes,
+    sum(told_twice)::BIGINT AS told_twice,
+    sum(told_again)::BIGINT AS told_again
 FROM edge_minutes
 WHERE minute >= make_timestamp_ns($start::BIGINT)
   AND minute < make_timestamp_ns($end::BIGINT)

@@ -1,7 +1,7 @@
 -- The series of some metrics in a stretch of time: one row each, its points as lists in any order.
 -- $names: names of metrics. $labels: JSON paths of attributes that are answered, in this order.
 -- $start, $end: Unix nanoseconds, of points at or after $start and before $end.
--- $part, $parts: only the senders that fall in one of so many parts.
+-- $resources: only series of these; null for all.
 WITH series AS (
     SELECT
         resource_id, scope_id, name, unit, type, temporality, attributes, explicit_bounds,
@@ -24,7 +24,7 @@ WITH series AS (
     WHERE name IN (SELECT unnest($names::VARCHAR[]))
       AND time >= make_timestamp_ns($start::BIGINT)
       AND time < make_timestamp_ns($end::BIGINT)
-      AND hash(resource_id) % $parts::UBIGINT = $part::UBIGINT
+      AND ($resources::VARCHAR[] IS NULL OR list_contains($resources::VARCHAR[], resource_id))
     GROUP BY ALL
 )
 SELECT

@@ -71,6 +71,20 @@ def test_a_recorded_sidecar_of_istio(tmp_path):
     assert edges["default/details", "external:deb.debian.org"]["client_error"] == 1
 
 
+def test_a_recorded_sidecar_that_two_paths_tell_of_counts_once(tmp_path):
+    pod = {"k8s.namespace.name": "default", "k8s.pod.name": "details-1", "k8s.pod.ip": "10.0.0.1"}
+    path = "samples/mesh/istio-sidecar-requests.prom.txt"
+    edges = edges_of(
+        tmp_path, prometheus_text, *born(path, **pod), *born(path, **{"service.name": "istio-mesh"})
+    )
+    assert counted(edges) == {
+        ("default/productpage", "default/details"): 1,
+        ("default/details", "external:security.debian.org"): 4,
+        ("default/details", "external:deb.debian.org"): 46,
+    }
+    assert {edge["paths_agreement"] for edge in edges.values()} == {1}
+
+
 def test_a_recorded_ztunnel(tmp_path):
     edges = edges_of(
         tmp_path, openmetrics_text, *born("samples/mesh/istio-ztunnel-openmetrics.txt")
