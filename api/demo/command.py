@@ -17,7 +17,7 @@ from rich.live import Live
 from api.demo.broker import BrokerFailed
 from api.demo.envoy import Address
 from api.demo.kafka import Kafka, running_kafka
-from api.demo.mesh import MESH, Ends, Truth, truth
+from api.demo.mesh import MESH, Ends, Truth, truth, unplanned
 from api.demo.meshweir import Meshweir, running_meshweir, seen
 from api.demo.running import DemoFailed, RunningMesh, envoy_program, running_mesh
 from api.demo.scraping import INTERVAL_SECONDS
@@ -55,6 +55,12 @@ class Demo:
     def truth(self, *, by_version: bool = False) -> dict[Ends, Truth]:
         """What the load generator counted, as edges."""
         return truth(self.mesh.load.mesh, self.mesh.load.asked, by_version=by_version)
+
+    @property
+    def unplanned(self) -> int:
+        """How many requests failed that the mesh does not declare to fail."""
+        load = self.mesh.load
+        return unplanned(load.mesh, load.asked, load.failed.total())
 
     async def settle(self) -> bool:
         """Wait until the graph is the truth; false when it is not after ``SETTLE_SECONDS``."""
@@ -272,5 +278,7 @@ async def _settle(demo: Demo, console: Console) -> bool:
     console.print(edges_table(graph, demo.truth()))
     lost = demo.mesh.load.unanswered
     said = f"{verdict(seen(graph), demo.truth())}; {lost} requests without an answer"
+    if demo.unplanned:
+        said += f"; {demo.unplanned} failed that should not have: is this machine too busy?"
     console.print(said, soft_wrap=True, highlight=False)
     return exact and lost == 0

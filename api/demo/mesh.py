@@ -287,6 +287,20 @@ def truth(mesh: Mesh, asked: Mapping[Asked, int], *, by_version: bool = False) -
     return walk.edges
 
 
+def unplanned(mesh: Mesh, asked: Mapping[Asked, int], failed: int) -> int:
+    """How many requests failed that should not have; of these ``truth`` cannot know.
+
+    On a machine that is too busy a call may take longer than its caller waits.
+
+    Args:
+        mesh: the declaration.
+        asked: how often each request was sent and answered.
+        failed: how many of these were answered with a 5xx.
+    """
+    entered = (edge for (client, _), edge in truth(mesh, asked).items() if client == CLIENTS)
+    return failed - sum(edge.server_errors for edge in entered)
+
+
 def visits(mesh: Mesh, asked: Mapping[Asked, int]) -> Counter[tuple[str, str]]:
     """How often each (service, version) is called, attempts counted."""
     total: Counter[tuple[str, str]] = Counter()

@@ -17,6 +17,7 @@ from api.demo.mesh import (
     Truth,
     Version,
     truth,
+    unplanned,
     visits,
 )
 
@@ -56,6 +57,12 @@ def test_a_lasting_failure_is_an_error_on_every_edge_above_it():
     assert edges[Ends("n/b", "n/c")] == Truth(1, 2, 1)
     assert edges[Ends("n/a", "n/b")] == Truth(1, 1, 1)
     assert edges[Ends("clients", "n/gw")] == Truth(1, 1, 1)
+
+
+def test_failures_that_nothing_declares_are_told_apart():
+    asked = {Asked("w", "/", 0): 2, Asked("w", "/", 1): 3}
+    assert unplanned(SMALL, asked, failed=2) == 0
+    assert unplanned(SMALL, asked, failed=3) == 1
 
 
 def test_consumers_are_told_apart_by_the_version_that_serves_them():
