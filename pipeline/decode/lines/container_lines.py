@@ -27,7 +27,7 @@ from pipeline.decode.kernels.kernel import (
     inlined,
     kernel,
 )
-from pipeline.decode.kernels.text import LENGTH_MASK, OFFSET_BITS, copy
+from pipeline.decode.kernels.text import OFFSET_BITS, copy
 from pipeline.decode.records.record_scan import ESCAPES, MARK_BITS, string_end, unescape
 
 _PARTS: Final = (b'{"log":"', b" stdout P", b" stderr P")
@@ -342,12 +342,3 @@ def _move(source: Buffer, begins: Ints, ends: Ints) -> None:
             source.data[behind] = source.data[at]
             behind += 1
         source.data[behind:end] = _SPACE
-
-
-def is_error(source: Buffer, stamps: Ints) -> Mask:
-    """Which of the times, slices or ``NOTHING``, are of lines that were written to ``stderr``."""
-    behind = (stamps >> OFFSET_BITS) + (stamps & LENGTH_MASK) + len(" std")
-    wrapped = stamps != NOTHING
-    found: Mask = np.zeros(len(stamps), np.bool_)
-    found[wrapped] = source.data[behind[wrapped]] == ord("e")
-    return found
