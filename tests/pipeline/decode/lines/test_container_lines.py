@@ -177,7 +177,7 @@ def test_the_time_of_the_runtime_counts_where_a_line_has_none() -> None:
 def test_a_line_before_says_whose_log_the_others_are() -> None:
     line = b'10.0.0.1 - - [25/Nov/2020:21:26:18 +0000] "GET / HTTP/1.1" 200 1\n'
     other = ContainerLog("till", "web-0", "nginx")
-    message = line + LOG.line() + line + b"bad\n" + other.line() + line
+    message = line + LOG.line() + line + b"bad\n" + other.line() + line + LOG.line() + line
     decoded = DECODERS["combined"]([message, line])
     named = {
         "service_namespace": "shop",
@@ -187,7 +187,7 @@ def test_a_line_before_says_whose_log_the_others_are() -> None:
     }
     web = {"service_namespace": "till", "service_name": "web", "service_instance_id": "web-0",
            "workload": "web"}  # fmt: skip
-    assert [row.get("resource") for row in rows_of(decoded)] == [{}, named, web, {}]
+    assert [row.get("resource") for row in rows_of(decoded)] == [{}, named, web, named, {}]
     assert [told.offset for told in decoded.refused] == [message.index(b"bad")]
     attributes = decoded.batches["resources"]["attributes"].to_pylist()
     assert LOG.attributes.items() <= orjson.loads(attributes[1]).items()
