@@ -5,10 +5,14 @@ import base64
 import gzip
 import re
 import socket
+import threading
 import urllib.error
 import urllib.request
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import quote
 
@@ -17,7 +21,8 @@ import grpc
 import orjson
 import pyarrow as pa
 import pytest
-from aiokafka import AIOKafkaConsumer
+from google.protobuf import json_format
+from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 
 from collectors.receive.apigee_http import APIGEE_HTTP
 from collectors.receive.file import import_files
@@ -37,13 +42,17 @@ from pipeline.model.topics import (
 )
 from pipeline.store.attach import FILE_NAME
 from tests.api.test_cli import meshweir
+from tests.e2e.kafka_topics import records
 from tests.e2e.planted import MARKER, PLANTED, PREFIX, Planter
 from tests.e2e.process import ask
 from tests.e2e.up import Up
+from tests.pipeline.decode.lines.wrapping import cri, docker
 
 SECRET = re.compile(rf"{PREFIX}\d+".encode())
 OTLP = {"otlp_traces": "/v1/traces", "otlp_metrics": "/v1/metrics", "otlp_logs": "/v1/logs"}
 ACCESS_LOGS = "/envoy.service.accesslog.v3.AccessLogService/StreamAccessLogs"
+METRICS = "/envoy.service.metrics.v3.MetricsService/StreamMetrics"
+SYSLOG = "apigee-syslog"
 WEBHOOKS = ("zipkin", "kong-http-log", "apigee-http", "firehose", "remote-write")
 """Receivers over HTTP that are off unless they have an address."""
 QUESTIONS = (
@@ -56,8 +65,11 @@ QUESTIONS = (
 )  # fmt: skip
 
 
-EVERY = 5
-"""Which of the edges are asked for their evidence."""
+DOORS = {"otlp_http", "envoy_als", "envoy_metrics", "apigee_syslog", "tail", "scrape"}
+"""Sources of which something must have been stored before anything is looked through."""
+ENDS = ("client", "server")
+EVIDENCE = 12
+"""How many of the edges are asked for their evidence; what it is made of is in the tables."""
 
 
 def free_port() -> int:
@@ -125,7 +137,9 @@ def sent(ground: Ground, up: Up) -> None:
             post(ground, up.http + path, message, status=200, **proto)
             post(ground, up.http + path, message[:-1], status=400, **proto)
     with grpc.insecure_channel(up.grpc) as channel:
-        channel.stream_unary(ACCESS_LOGS)(PLANTED["envoy_als"](planted))
+        for name, method in (("envoy_als", ACCESS_LOGS), ("envoy_metrics", METRICS)):
+            for message in PLANTED[name](planted):
+                channel.stream_unary(method)(iter([message, message[:-1]]))
 
 
 def webhooks(ground: Ground, ports: dict[str, int]) -> None:
@@ -169,12 +183,17 @@ def answers(ground: Ground, up: Up) -> None:
         ground.look(f"api {question}", ask(up.api + question).body)
     listed = ask(f"{up.api}/v1/quarantine").json["items"]
     assert listed
-    graph = up.graph(QUESTIONS[1].partition("/v1/graph")[2])
-    for edge in graph["edges"][::EVERY]:
-        ends = quote(edge["client"], safe=""), quote(edge["server"], safe="")
-        path = "/v1/edges/{}/{}/evidence".format(*ends)
-        window = "?start=2025-11-26T00:00:00Z&end=2025-11-27T00:00:00Z"
-        ground.look(f"api {path}", ask(up.api + path + window).body)
+    edges = up.graph(QUESTIONS[1].partition("/v1/graph")[2])["edges"]
+    window = QUESTIONS[1].partition("?")[2]
+    paths = [
+        "/v1/edges/{}/{}/evidence".format(*(quote(edge[end], safe="") for end in ENDS))
+        for edge in edges[:: -(-len(edges) // EVIDENCE)]
+    ]
+    with ThreadPoolExecutor() as several:
+        for path, answer in zip(
+            paths, several.map(lambda path: ask(f"{up.api}{path}?{window}"), paths), strict=True
+        ):
+            ground.look(f"api {path}", answer.body)
 
 
 def tables(directory: Path) -> Iterator[tuple[str, bytes]]:
@@ -188,22 +207,113 @@ def tables(directory: Path) -> Iterator[tuple[str, bytes]]:
 def through(ground: Ground, data: Path, *flags: object) -> None:
     """Everything goes in, and everything that came of it is looked through."""
     log = data.with_suffix(".log")
-    ports = {name: free_port() for name in WEBHOOKS}
+    ports = {name: free_port() for name in (*WEBHOOKS, SYSLOG)}
     listen = [one for name in ports for one in (f"--{name}-address", f"127.0.0.1:{ports[name]}")]
-    up = Up(data, *flags, *listen, "--log-level", "debug", log=log)
-    try:
-        sent(ground, up)
-        webhooks(ground, ports)
-        up.wait(lambda: MARKER in str(up.graph(QUESTIONS[1].partition("/v1/graph")[2])))
-        answers(ground, up)
-    finally:
-        up.stop()
+    with exposed(ground.planter) as targets:
+        up = Up(
+            *(data, *flags, *listen, "--envoy-metrics-enabled", "true", "--log-level", "debug"),
+            *("--scrape-targets", ",".join(targets), "--scrape-interval-seconds", "1"),
+            *("--tail", ",".join(tailed(data.parent / "logs", ground.planter))),
+            log=log,
+        )
+        try:
+            sent(ground, up)
+            webhooks(ground, ports)
+            syslog(ground, ports[SYSLOG])
+            assert up.wait(lambda: stored(up) >= DOORS), stored(up)
+            up.wait(lambda: MARKER in str(up.graph(QUESTIONS[1].partition("/v1/graph")[2])))
+            answers(ground, up)
+        finally:
+            up.stop()
     for path in sorted(data.rglob("*")):
         if path.is_file():
             ground.look(f"file {path.relative_to(data)}", path.read_bytes())
     for name, text in tables(data):
         ground.look(f"table {name}", text)
     ground.look("log", log.read_bytes())
+
+
+def stored(up: Up) -> set[str]:
+    """The sources that have rows in the store and wait for no others."""
+    flows = ask(f"{up.api}/v1/ingest").json["items"]
+    settled = {one["source"]: one["stored"] > 0 for one in flows}
+    waiting = {
+        one["source"] for one in flows if one["accepted"] > one["stored"] + one["quarantined"]
+    }
+    return {source for source, some in settled.items() if some} - (waiting - {"scrape"})
+
+
+def syslog(ground: Ground, port: int) -> None:
+    """Send syslog messages, with secrets before them, and such as cannot be read."""
+    secret = ground.planter.secret
+    header = f'<14>1 2025-11-26T16:00:00Z mp apigee 1 ML [x token="{secret("syslog header")}"] '
+    with socket.create_connection(("127.0.0.1", port)) as sender:
+        for message in PLANTED["apigee"](ground.planter):
+            for line in message.splitlines():
+                frame = header.encode() + line
+                sender.sendall(b"%d %b" % (len(frame), frame))
+                sender.sendall(frame[:-1] + b"\n")
+        sender.sendall(f"password={secret('no syslog at all')}\n".encode())
+
+
+def tailed(directory: Path, planter: Planter) -> list[str]:
+    """Files that are followed, as their programs or container runtimes keep them."""
+    pod = "cart-6d5f8c7b9-x2x7q"
+    of_pod = directory / f"pods/shop_{pod}_{uuid.uuid4()}/istio-proxy/0.log"
+    of_container = directory / f"containers/{pod}_shop_app-{'0a' * 32}.log"
+    written = {
+        ("envoy_text", of_pod): b"".join(parted(cri, planter, "envoy_text")),
+        ("envoy_json", of_container): b"".join(parted(docker, planter, "envoy_json")),
+        ("combined", directory / "access.log"): b"\n".join(PLANTED["combined"](planter)) + b"\n",
+        ("otlp", directory / "otlp.jsonl"): b"".join(
+            orjson.dumps(
+                json_format.MessageToDict(ExportLogsServiceRequest.FromString(message)),
+                option=orjson.OPT_APPEND_NEWLINE,
+            )
+            for message in PLANTED["otlp_logs"](planter)
+        ),
+    }
+    for (_, path), text in written.items():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(text)
+    return [f"{name}:{path}" for name, path in written]
+
+
+def parted(wrap: Callable[..., list[bytes]], planter: Planter, format_name: str) -> Iterator[bytes]:
+    """Lines as a runtime keeps them, every secret cut in two, and one line whose end never came."""
+    for message in PLANTED[format_name](planter):
+        for line in message.splitlines():
+            cuts = [found.start() + len(PREFIX) // 2 for found in SECRET.finditer(line)]
+            ends = zip([0, *cuts], [*cuts, len(line)], strict=True)
+            yield from wrap(*(line[begin:end] for begin, end in ends))
+    yield wrap(f"password={planter.secret('a part')}".encode(), b"never came")[0]
+
+
+@contextmanager
+def exposed(planter: Planter) -> Iterator[list[str]]:
+    """The URLs of expositions: a good one, and one that cannot be read."""
+    (good,) = PLANTED["openmetrics_text"](planter)
+    good = good[good.index(b"\n") + 1 :]  # who was scraped the scraper says
+    bodies = {"/good": good, "/bad": b'a{token="%b' % planter.secret("a bad exposition").encode()}
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("content-type", "application/openmetrics-text; version=1.0.0")
+            self.end_headers()
+            self.wfile.write(bodies[self.path])
+
+        def log_message(self, *_: object) -> None:
+            """Say nothing."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        serving = threading.Thread(target=server.serve_forever)
+        serving.start()
+        try:
+            yield [f"http://127.0.0.1:{server.server_port}{path}" for path in bodies]
+        finally:
+            server.shutdown()
+            serving.join()
 
 
 def test_every_format_has_its_secrets() -> None:
@@ -240,8 +350,9 @@ def test_secrets_are_found_nowhere_on_kafka(tmp_path: Path, kafka: tuple[str, ..
         "--kafka-topic-prefix", settings.topic_prefix, "--kafka-group", settings.group,
     )  # fmt: skip
     topics = [f"{settings.topic_prefix}{topic}" for topic in (*TOPICS, TELEMETRY_DLQ)]
-    for topic, text in asyncio.run(records(kafka, topics)):
-        ground.look(f"kafka {topic}", text)
+    for one in asyncio.run(records(kafka, topics)):
+        told = (one.key or b"", one.value or b"", repr(one.headers).encode())
+        ground.look(f"kafka {one.topic}", b"".join(told))
     assert "kafka" in ground.marked
 
 
@@ -254,23 +365,3 @@ async def put_on(settings: KafkaSettings, paths: list[Path]) -> None:
     finally:
         await bus.stop()
     assert [report.error for report in reports] == [None] * len(paths)
-
-
-async def records(kafka: tuple[str, ...], topics: list[str]) -> list[tuple[str, bytes]]:
-    """All there is on topics: values, keys and headers."""
-    consumer = AIOKafkaConsumer(
-        *topics, bootstrap_servers=list(kafka), auto_offset_reset="earliest", group_id=None
-    )
-    await consumer.start()
-    try:
-        found = []
-        while batches := await consumer.getmany(timeout_ms=3_000):
-            for partition, batch in batches.items():
-                found += [
-                    (partition.topic, b"".join((one.key or b"", one.value or b"", told)))
-                    for one in batch
-                    for told in [repr(one.headers).encode()]
-                ]
-        return found
-    finally:
-        await consumer.stop()

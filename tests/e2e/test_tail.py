@@ -9,36 +9,13 @@ from random import Random
 import duckdb
 import pytest
 
+from tests.e2e.process import ROOT
 from tests.e2e.up import Up
 
 pytestmark = pytest.mark.e2e
 
 PER_FILE = 1_500
 KILLS = 3
-
-WRITER = """
-import json, os, sys, time
-path, per_file, stop = sys.argv[1], int(sys.argv[2]), sys.argv[3]
-log = open(path, "ab", buffering=0)
-number = 0
-while not os.path.exists(stop):
-    time.sleep(0.1)
-    for _ in range(60):
-        told = {"start_time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-                "method": "GET", "path": "/cart", "response_code": 200, "duration": 5,
-                "request_id": f"r-{number}", "upstream_cluster": "cart"}
-        text = json.dumps(told).encode() + b"\\n"
-        # in two writes, so that a reader meets half a line
-        log.write(text[:40])
-        log.write(text[40:])
-        number += 1
-        if number % per_file == 0:
-            os.rename(path, f"{path}.{number // per_file}")
-            log.close()
-            log = open(path, "ab", buffering=0)
-print(number)
-"""
-"""Writes numbered lines until a file appears, and rotates its own as logrotate does by default."""
 
 
 def test_every_line_is_there_once_after_kills_and_rotations(tmp_path: Path) -> None:
@@ -50,7 +27,8 @@ def test_every_line_is_there_once_after_kills_and_rotations(tmp_path: Path) -> N
     )
     chance = Random(7)
     writer = subprocess.Popen(
-        [sys.executable, "-c", WRITER, str(log), str(PER_FILE), str(stop)],
+        [sys.executable, "-m", "tests.e2e.log_writer", str(log), str(PER_FILE), str(stop)],
+        cwd=ROOT,
         stdout=subprocess.PIPE,
         text=True,
     )

@@ -77,6 +77,17 @@ BOMBS: Final[Mapping[str, Bomb]] = {
     "many records in one line": _joined,
     "many records in an array": _in_array,
     "a long piece": _long_middle,
+    "parts of a line that never ends": _filled(b"2026-03-02T10:15:33Z stdout P x\n"),
+    "parts of two lines in turn": _filled(
+        b"2026-03-02T10:15:33Z stdout P x\n2026-03-02T10:15:33Z stderr P y\n"
+    ),
+    "lines of nothing in containers": _filled(
+        b'{"log":"\\n","stream":"stdout","time":"2026-03-02T10:15:33Z"}\n'
+    ),
+    "lines that say whose the others are": _filled(
+        b'# meshweir pod {"k8s.namespace.name":"a","k8s.pod.name":"b","k8s.container.name":"c"}\n'
+        b'- - - [25/Nov/2020:21:26:18 +0000] "GET / HTTP/1.1" 200 1\n'
+    ),
 }
 
 

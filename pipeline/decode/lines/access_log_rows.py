@@ -10,7 +10,6 @@ import polars as pl
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from pipeline.decode.lines.container_lines import is_error
 from pipeline.decode.lines.lines import Lines
 from pipeline.decode.wire.intern import id_of
 from pipeline.model.decoded import Decoded, Refusal
@@ -31,8 +30,6 @@ WHO: Final = {
 
 _LOG: Final = "log"
 """Column of the frame of reporters: the number of the log that a line is in."""
-_ON_ERROR: Final = '"log.iostream":"stderr"'
-"""What is kept of the stream: access logs go to the other one, of which nothing is said."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +42,7 @@ class Told:
         attributes: JSON objects of what has no column.
         bad: of each line the number of what is wrong with it; 0 nothing.
         refused: what is told of the bad ones.
-        lines: the lines themselves, where it matters how and by whom they were kept.
+        lines: the lines themselves, where it matters in whose logs they are.
     """
 
     times: pa.Array
@@ -77,7 +74,7 @@ def decoded(
     good = told.bad == 0
     if not good.any():
         return Decoded(refused=told.refused)
-    arrays = {**told.fields, "start_time": told.times, "attributes": _attributes(told)}
+    arrays = {**told.fields, "start_time": told.times, "attributes": told.attributes}
     lines = pl.DataFrame({name: pl.Series(name, array) for name, array in arrays.items()})
     logs = told.lines.logs if told.lines else ()
     if told.lines and logs:
@@ -169,17 +166,6 @@ def _of_pod(row: Mapping[str, str | None], log: ContainerLog) -> dict[str, str |
         "service_instance_id": row.get("service_instance_id") or log.pod,
         "workload": row.get("workload") or workload,
     }
-
-
-def _attributes(told: Told) -> pa.Array:
-    """The attributes, with the stream where that says something."""
-    if told.lines is None or not (on_error := is_error(told.lines.buffer, told.lines.stamps)).any():
-        return told.attributes
-    lines = pl.DataFrame({"told": pl.from_arrow(told.attributes), "on_error": on_error})
-    kept = pl.col("told").str.strip_suffix("}") + f",{_ON_ERROR}}}"
-    alone = pl.lit(f"{{{_ON_ERROR}}}")
-    both = pl.when("on_error").then(pl.coalesce(kept, alone)).otherwise("told")
-    return lines.select(both).to_series().to_arrow().cast(pa.string())
 
 
 def http_version(told: pl.Expr) -> pl.Expr:

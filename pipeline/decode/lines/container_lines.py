@@ -27,12 +27,14 @@ from pipeline.decode.kernels.kernel import (
     inlined,
     kernel,
 )
-from pipeline.decode.kernels.text import LENGTH_MASK, OFFSET_BITS, copy
+from pipeline.decode.kernels.text import OFFSET_BITS, copy
 from pipeline.decode.records.record_scan import ESCAPES, MARK_BITS, string_end, unescape
 
 _PARTS: Final = (b'{"log":"', b" stdout P", b" stderr P")
 """What stands in every text that must be opened, and hardly in any other."""
 _TAGS: Final = (b" stdout ", b" stderr ")
+_STREAMS: Final = b"std"
+"""What stands in every wrapped line; to look for one word costs least."""
 
 _SPACE, _NEWLINE, _QUOTE, _RETURN = 0x20, 0x0A, 0x22, 0x0D
 _DASH, _COLON, _CLOSE, _T, _P, _F = 0x2D, 0x3A, 0x7D, 0x54, 0x50, 0x46
@@ -118,7 +120,7 @@ def whole_until(text: bytes) -> int:
 
 def bare(text: bytes) -> bytes:
     """The text without what CRI puts before each line, as long as it was: spaces are behind it."""
-    if not any(tag in text for tag in _TAGS):
+    if not (_STREAMS in text and any(tag in text for tag in _TAGS)):
         return text
     source = _ended(text)
     begins, ends = _bounds(source)
@@ -127,7 +129,7 @@ def bare(text: bytes) -> bytes:
 
 
 def _has_parts(text: bytes) -> bool:
-    return any(sign in text for sign in _PARTS)
+    return _STREAMS in text and any(sign in text for sign in _PARTS)
 
 
 def _ended(text: bytes) -> Buffer:
@@ -342,12 +344,3 @@ def _move(source: Buffer, begins: Ints, ends: Ints) -> None:
             source.data[behind] = source.data[at]
             behind += 1
         source.data[behind:end] = _SPACE
-
-
-def is_error(source: Buffer, stamps: Ints) -> Mask:
-    """Which of the times, slices or ``NOTHING``, are of lines that were written to ``stderr``."""
-    behind = (stamps >> OFFSET_BITS) + (stamps & LENGTH_MASK) + len(" std")
-    wrapped = stamps != NOTHING
-    found: Mask = np.zeros(len(stamps), np.bool_)
-    found[wrapped] = source.data[behind[wrapped]] == ord("e")
-    return found

@@ -83,8 +83,9 @@ class FlatJson:
         wrong = np.zeros(len(cells), np.bool_)
         for name, most in self.numbers.items():
             found = whole_numbers(lines.buffer, slices[name])
-            wrong |= (slices[name] != NOTHING) & (~found.good | (found.values > most))
-            columns[name] = as_numbers(found.values, pa.int64(), found.good)
+            fits = found.good & (found.values <= most)
+            wrong |= (slices[name] != NOTHING) & ~fits
+            columns[name] = as_numbers(found.values, pa.int64(), fits)
         kept = {known: slices[name] for name, known in self.attributes.items()}
         attributes = objects_of(lines.buffer, kept) if kept else pa.nulls(len(cells), pa.string())
         return Read(columns, attributes, np.where(wrong, BAD_NUMBER, 0).astype(np.uint8))

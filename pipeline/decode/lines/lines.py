@@ -147,8 +147,9 @@ def lines_of(messages: Sequence[bytes]) -> Lines:
 def _of_logs(lines: Lines) -> Lines:
     """The lines without those that say whose log the others are."""
     view = lines.buffer.data.data
-    logs: list[ContainerLog] = []
+    logs: dict[ContainerLog, int] = {}
     heads: list[int] = []
+    named: list[int] = []
     begins, sizes = lines.slices >> OFFSET_BITS, lines.slices & LENGTH_MASK
     candidates = (lines.buffer.data[begins] == POD_PREFIX[0]) & (lines.stamps == NOTHING)
     for number in np.flatnonzero(candidates).tolist():
@@ -156,14 +157,14 @@ def _of_logs(lines: Lines) -> Lines:
         told = ContainerLog.of(view[begin : begin + int(sizes[number])].tobytes())
         if told:
             heads.append(number)
-            logs.append(told)
+            named.append(logs.setdefault(told, len(logs)))
     if not heads:
         return lines
     numbers = np.arange(len(lines))
-    log = np.searchsorted(heads, numbers, side="right") - 1
-    same = lines.messages[np.array(heads)[log]] == lines.messages
-    found = replace(lines, logs=tuple(logs), log=np.where((log >= 0) & same, log, -1))
-    return found.some(np.delete(numbers, heads))
+    last = np.searchsorted(heads, numbers, side="right") - 1
+    same = (last >= 0) & (lines.messages[np.array(heads)[last]] == lines.messages)
+    log = np.where(same, np.array(named)[last], -1)
+    return replace(lines, logs=tuple(logs), log=log).some(np.delete(numbers, heads))
 
 
 @kernel

@@ -13,13 +13,16 @@ import pytest
 from collectors.line_chunks import CHUNK_BYTES, LINE_LIMIT, LineReader
 from collectors.pieces import Fault, Piece
 from collectors.receive.file import FileReport, import_files
+from collectors.tail_lines import lot
 from pipeline.bus.embedded import EmbeddedBus
+from pipeline.decode.__main__ import SAMPLES
 from pipeline.decode.privacy.masking import MaskedKeys
 from pipeline.jobs.decoding import decode_messages
 from pipeline.model.decoded import Decoded
 from pipeline.model.ledger import Ledger, Outcome
 from pipeline.model.messages import Message
-from pipeline.model.topics import RAW_TELEMETRY
+from pipeline.model.pods import POD_PREFIX
+from pipeline.model.topics import LINE_FORMATS, RAW_TELEMETRY
 from tests.collectors.bench import Bench, running
 from tests.pipeline.decode.line_rows import Row, rows_of
 from tests.pipeline.decode.lines.wrapping import cri, docker
@@ -109,6 +112,13 @@ def test_a_line_that_is_too_long_once_it_is_whole_is_passed_over_and_told() -> N
     assert [one for one in found if isinstance(one, Fault)] == [
         Fault("line 2", reason, format="envoy_json")
     ]
+
+
+@pytest.mark.parametrize("name", LINE_FORMATS)
+def test_the_path_says_nothing_where_lines_are_not_of_their_pod(name: str) -> None:
+    of_pod = {"envoy_text", "envoy_json", "linkerd_apache", "linkerd_json", "combined"}
+    body = lot(SAMPLES[name]() if name in SAMPLES else b"{}\n", name, bytes, f"/{PATH}").bodies
+    assert body[name].startswith(POD_PREFIX) == (name in of_pod)
 
 
 def following(tmp_path: Path) -> AbstractAsyncContextManager[Bench]:

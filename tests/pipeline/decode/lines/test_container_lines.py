@@ -174,18 +174,10 @@ def test_the_time_of_the_runtime_counts_where_a_line_has_none() -> None:
     assert reasons("envoy_json", [line % b"null"])
 
 
-def test_the_stream_is_kept_where_it_is_not_the_usual_one() -> None:
-    line = b'10.0.0.1 - %b [25/Nov/2020:21:26:18 +0000] "GET / HTTP/1.1" 200 1'
-    for user, told in ((b"-", {}), (b"ada", {"user.name": "ada"})):
-        (out,), (error,) = cri(line % user), cri(line % user, stream="stderr")
-        found = [one_line("combined", kept).get("attributes", {}) for kept in (out, error)]
-        assert found == [told, {**told, "log.iostream": "stderr"}]
-
-
 def test_a_line_before_says_whose_log_the_others_are() -> None:
     line = b'10.0.0.1 - - [25/Nov/2020:21:26:18 +0000] "GET / HTTP/1.1" 200 1\n'
     other = ContainerLog("till", "web-0", "nginx")
-    message = line + LOG.line() + line + b"bad\n" + other.line() + line
+    message = line + LOG.line() + line + b"bad\n" + other.line() + line + LOG.line() + line
     decoded = DECODERS["combined"]([message, line])
     named = {
         "service_namespace": "shop",
@@ -195,7 +187,7 @@ def test_a_line_before_says_whose_log_the_others_are() -> None:
     }
     web = {"service_namespace": "till", "service_name": "web", "service_instance_id": "web-0",
            "workload": "web"}  # fmt: skip
-    assert [row.get("resource") for row in rows_of(decoded)] == [{}, named, web, {}]
+    assert [row.get("resource") for row in rows_of(decoded)] == [{}, named, web, named, {}]
     assert [told.offset for told in decoded.refused] == [message.index(b"bad")]
     attributes = decoded.batches["resources"]["attributes"].to_pylist()
     assert LOG.attributes.items() <= orjson.loads(attributes[1]).items()

@@ -52,6 +52,7 @@ LINES = rb"""{"method":"GET"
 {"duration":nul}
 {"duration":null}
 {"duration":5}
+{"response_code":65536}
 {"duration":5
 {"path":"\n"}
 {"method":"a","method":"b"}
