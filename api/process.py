@@ -10,10 +10,10 @@ from functools import partial
 
 from api.app import create_app
 from api.cache import AnswerCache
+from api.configured import Configured
 from api.context import Context, HealthContext
 from api.feeding import Feed
 from api.listen import bound_address
-from api.openapi_documents import documents_of
 from api.parts import (
     claimed,
     collecting,
@@ -53,6 +53,7 @@ class Opened:
     Attributes:
         role: what it does.
         settings: what was set.
+        configured: what the files say that were set.
         ready: what it lacks.
         ledger: where telemetry is counted.
         store: where telemetry is kept; None where the role needs none, and before it is open.
@@ -62,6 +63,7 @@ class Opened:
 
     role: Role
     settings: Settings
+    configured: Configured
     ready: Readiness
     ledger: Ledger
     store: Store | None = None
@@ -70,10 +72,17 @@ class Opened:
 
 
 @asynccontextmanager
-async def running(role: Role, settings: Settings) -> AsyncIterator[Mapping[str, str]]:
+async def running(
+    role: Role, settings: Settings, configured: Configured
+) -> AsyncIterator[Mapping[str, str]]:
     """What a role does, in this process; yields each listener's name and address.
 
     All listen from then on; what is not there yet ``/readyz`` tells.
+
+    Args:
+        role: what it does.
+        settings: what was set.
+        configured: what the files say that were set.
 
     Raises:
         InvalidInput: an address, or the key of pseudonyms, cannot be had.
@@ -86,7 +95,7 @@ async def running(role: Role, settings: Settings) -> AsyncIterator[Mapping[str, 
         enter = stack.enter_async_context
         listener = stack.enter_context(contextlib.closing(bind(host, port, field="api_address")))
         api = f"http://{bound_address(listener)}"
-        parts = Opened(role, settings, Readiness(), Ledger())
+        parts = Opened(role, settings, configured, Readiness(), Ledger())
         telemetry = await enter(telling(parts.ledger))
         make_app = partial(create_app, token=token, middleware=telemetry.middleware())
         front = Front(make_app(make_context(parts)), parts.ready)
@@ -147,7 +156,7 @@ def make_jobs(parts: Opened) -> list[Job]:
     pauses = parts.settings.store
     return [
         ingest,
-        MinutesJob(parts.store, documents_of(parts.settings.analysis)),
+        MinutesJob(parts.store, parts.configured.documents),
         MetricMinutesJob(parts.store),
         RetireJob(parts.store, cadence=pauses.retire_seconds),
         CompactJob(parts.store, cadence=pauses.compact_seconds),
@@ -170,5 +179,5 @@ def make_context(parts: Opened) -> HealthContext:
     )
     if not parts.role.answers or parts.store is None:
         return health
-    aliases = parts.settings.identity.configured()
-    return Context.answering(health, parts.store, AnswerCache(api.cache_bytes), aliases)
+    cache = AnswerCache(api.cache_bytes)
+    return Context.answering(health, parts.store, cache, parts.configured.aliases)

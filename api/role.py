@@ -75,8 +75,6 @@ class Role:
                 "to meshweir process; without Kafka run everything in one process: meshweir up",
             )
         settings.api.bearer_token()
-        if self.answers:
-            settings.identity.configured()
 
 
 UP: Final = Role(

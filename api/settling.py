@@ -37,7 +37,7 @@ async def settle(
     job = MinutesJob(store, documents)
     while True:
         try:
-            await job.settle()
+            await job.catch_up()
             if not await asyncio.to_thread(_stale, store, mark):
                 return True
         except Transient as problem:

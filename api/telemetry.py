@@ -9,25 +9,13 @@ only slow or failed runs do, so that what is exported does not beget more.
 import os
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Self
 
-from opentelemetry.exporter.otlp.proto.grpc.metric_exporter import (
-    OTLPMetricExporter as GrpcMetricExporter,
-)
-from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import (
-    OTLPSpanExporter as GrpcSpanExporter,
-)
-from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
-from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.metrics import CallbackOptions, Histogram, MeterProvider, Observation
 from opentelemetry.sdk.metrics import MeterProvider as SdkMeterProvider
-from opentelemetry.sdk.metrics.export import (
-    MetricExporter,
-    MetricReader,
-    PeriodicExportingMetricReader,
-)
+from opentelemetry.sdk.metrics.export import MetricReader, PeriodicExportingMetricReader
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider as SdkTracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter
@@ -51,15 +39,6 @@ METHODS: Final = frozenset(
     {"GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH"}
 )
 """Methods told by name; anything else is one, as the semantic conventions say."""
-
-_SPAN_EXPORTERS: Final[dict[str, Callable[[], SpanExporter]]] = {
-    "grpc": GrpcSpanExporter,
-    "http/protobuf": OTLPSpanExporter,
-}
-_POINT_EXPORTERS: Final[dict[str, Callable[[], MetricExporter]]] = {
-    "grpc": GrpcMetricExporter,
-    "http/protobuf": OTLPMetricExporter,
-}
 
 
 @dataclass(slots=True)
@@ -87,13 +66,11 @@ class Telemetry:
             InvalidInput: the protocol is not one of the two.
         """
         told = os.environ if environment is None else environment
-        spans = _SPAN_EXPORTERS[_protocol(told, "TRACES")] if _wanted(told, "TRACES") else None
-        points = _POINT_EXPORTERS[_protocol(told, "METRICS")] if _wanted(told, "METRICS") else None
         return cls.exporting(
             ledger,
             version,
-            spans=spans and spans(),
-            reader=points and PeriodicExportingMetricReader(points()),
+            spans=_span_exporter(told) if _wanted(told, "TRACES") else None,
+            reader=_metric_reader(told) if _wanted(told, "METRICS") else None,
         )
 
     @classmethod
@@ -167,6 +144,18 @@ def _wanted(environment: Mapping[str, str], signal: str) -> bool:
     if environment.get("OTEL_SDK_DISABLED", "").lower() == "true":
         return False
     return any(environment.get(f"OTEL_EXPORTER_OTLP_{part}ENDPOINT") for part in ("", f"{signal}_"))
+
+
+def _span_exporter(environment: Mapping[str, str]) -> SpanExporter:
+    from api.exporters import SPAN_EXPORTERS  # noqa: PLC0415 - slow to import, and seldom wanted
+
+    return SPAN_EXPORTERS[_protocol(environment, "TRACES")]()
+
+
+def _metric_reader(environment: Mapping[str, str]) -> MetricReader:
+    from api.exporters import METRIC_EXPORTERS  # noqa: PLC0415 - likewise
+
+    return PeriodicExportingMetricReader(METRIC_EXPORTERS[_protocol(environment, "METRICS")]())
 
 
 def _protocol(environment: Mapping[str, str], signal: str) -> str:

@@ -15,7 +15,7 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
 )
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
-from pipeline.decode.gates.line_gate import format_of_lines, line_format
+from pipeline.decode.gates.line_gate import format_of_lines, line_format, logged_lines
 from pipeline.errors import InvalidInput
 from pipeline.model.topics import (
     DOCUMENT_FORMATS,
@@ -93,11 +93,13 @@ def may_be_protobuf(head: bytes) -> bool:
 def of_lines(head: bytes, told: str = AUTO) -> str | None:
     """The format of lines that a file is in, or None when it is to be read in another way.
 
+    What a container runtime wrapped lines into is not looked at, but at what is in it.
+
     Args:
         head: the first bytes of the file.
         told: the format the user named.
     """
-    lines = [line for line in head.split(b"\n", _HEAD_LINES)[:_HEAD_LINES] if line.strip()]
+    lines = logged_lines(b"\n".join(head.split(b"\n", _HEAD_LINES)[:_HEAD_LINES]))
     if told in LINE_FORMATS:
         known_as = line_format(told)
         in_lines = not known_as.json or any(map(known_as.fits, lines))

@@ -1,5 +1,7 @@
 """Files of lines: cut into chunks of whole lines, and brought past the door chunk by chunk.
 
+Lines that a container runtime wrote in parts are whole in a chunk, unless they are longer than it.
+
 A chunk is one message on the bus. Memory is bounded by one chunk, whatever the file; what is bad in
 a chunk is told with its line and goes along with what is good, so that the decoder sets it aside.
 """
@@ -12,7 +14,9 @@ from typing import BinaryIO, Final
 
 from collectors.pieces import MESSAGE_BYTES, Fault, Piece
 from pipeline.decode.gates.line_gate import admit_lines, line_format
+from pipeline.decode.lines.container_lines import Opened, opened, whole_until
 from pipeline.decode.privacy.masking import MaskedKeys
+from pipeline.model.pods import ContainerLog
 
 CHUNK_BYTES: Final = MESSAGE_BYTES - (1 << 14)
 """The largest chunk; with its headers it still is a message of less than ``MESSAGE_BYTES``."""
@@ -44,7 +48,7 @@ def chunks(
     while read := stream.read(min(_READ, size)):
         rest += read
         while len(rest) >= size:
-            end = rest.rfind(_NEWLINE, 0, size) + 1
+            end = _end(rest[:size])
             if not end:
                 rest, ended = _passed_over(rest, stream)
                 yield Chunk(line, b"")
@@ -58,6 +62,11 @@ def chunks(
     if rest:
         whole = rest if rest.endswith(_NEWLINE) else rest + _NEWLINE
         yield from _within(Chunk(line, whole), limit)
+
+
+def _end(text: bytes) -> int:
+    """Where to cut: between lines, and not between the parts of one, where that can be."""
+    return whole_until(text) or text.rfind(_NEWLINE) + 1
 
 
 def _passed_over(rest: bytes, stream: BinaryIO) -> tuple[bytes, bool]:
@@ -95,11 +104,13 @@ class LineReader:
     Args:
         format: one of ``LINE_FORMATS``.
         masked: keys whose values are masked.
+        log: whose log the file is, where its path says so.
     """
 
-    def __init__(self, format: str, masked: MaskedKeys) -> None:
+    def __init__(self, format: str, masked: MaskedKeys, log: ContainerLog | None = None) -> None:
         self._format = format
         self._masked = masked
+        self._above = log.line() if log and line_format(format).of_pod else b""
 
     def read(self, stream: BinaryIO) -> Iterator[Piece | Fault]:
         """All lines of a stream."""
@@ -144,16 +155,29 @@ class LineReader:
             first: where they begin; all that is known of lines that were wrapped.
             place: where a byte of the text stands.
         """
+        logged = opened(text)
         open_lines = line_format(self._format).opened
-        lines = open_lines(text) if open_lines else text
-        if place and len(lines) == len(text):
-            yield from self._admitted(lines, place)
+        lines = open_lines(logged.text) if open_lines else logged.text
+        if place and len(lines) == len(logged.text):
+            yield from self._logged(logged, place)
             return
         for chunk in chunks(io.BytesIO(lines)):
             if chunk.text:
                 yield from self._admitted(chunk.text, lambda _: first)
             else:
                 yield self._too_long(first)
+
+    def _logged(self, logged: Opened, place: Callable[[int], str]) -> Iterator[Piece | Fault]:
+        """Lines without what a container runtime wrote, each told by where it stood."""
+        if not len(logged.begins):
+            yield from self._admitted(logged.text, place)
+            return
+        for chunk in chunks(io.BytesIO(logged.text)):
+            where = _at_source(logged, int(logged.begins[chunk.line - 1]), place)
+            if chunk.text:
+                yield from self._admitted(chunk.text, where)
+            else:
+                yield self._too_long(where(0))
 
     def _too_long(self, place: str) -> Fault:
         return Fault(place, f"line longer than {LINE_LIMIT} bytes", format=self._format)
@@ -165,7 +189,12 @@ class LineReader:
             where = place(told.offset or 0)
             yield Fault(where, told.reason, told.records, self._format, on_bus=on_bus)
         if on_bus:
-            yield Piece(self._format, admitted.body, admitted.records, admitted.rejected)
+            body = self._above + admitted.body
+            yield Piece(self._format, body, admitted.records, admitted.rejected)
+
+
+def _at_source(logged: Opened, begin: int, place: Callable[[int], str]) -> Callable[[int], str]:
+    return lambda offset: place(logged.source(begin + offset))
 
 
 def _by_line(chunk: Chunk) -> Callable[[int], str]:

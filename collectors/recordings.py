@@ -23,6 +23,7 @@ from pipeline.decode.door import MaskedKeys, admit
 from pipeline.decode.otlp.via_otlp import flat
 from pipeline.decode.otlp_json import REQUESTS
 from pipeline.errors import DecodeError, MessageTooLarge
+from pipeline.model.pods import ContainerLog
 from pipeline.model.scrape import SCRAPE_PREFIX, Scrape
 from pipeline.model.topics import LINE_FORMATS
 
@@ -45,14 +46,22 @@ class Recording:
         format: a name out of ``formats.FORMATS``.
         masked: what is hidden.
         at_ms: the time of samples that carry none, Unix milliseconds.
+        log: whose log it is, where its path says so.
     """
 
     def __init__(
-        self, stream: BinaryIO, *, format: str, masked: MaskedKeys, at_ms: int = 0
+        self,
+        stream: BinaryIO,
+        *,
+        format: str,
+        masked: MaskedKeys,
+        at_ms: int = 0,
+        log: ContainerLog | None = None,
     ) -> None:
         self._stream = stream
         self._format = format
         self._at_ms = at_ms
+        self._log = log
         self._masked = masked
 
     def read(self) -> Iterator[Piece | Fault]:
@@ -66,7 +75,7 @@ class Recording:
         if formats.is_exposition(head, self._format):
             yield from self._exposition(rest)
         elif lines is not None:
-            yield from LineReader(lines, self._masked).read(rest)
+            yield from LineReader(lines, self._masked, self._log).read(rest)
         elif formats.looks_like_text(head) or not formats.may_be_protobuf(head):
             yield from self._json(rest)
         elif head[0] == GROUP:

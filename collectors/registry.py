@@ -14,7 +14,7 @@ from collectors.receive.kong_http_log import KONG_HTTP_LOG
 from collectors.receive.otlp_grpc import OtlpGrpcReceiver
 from collectors.receive.otlp_http import OtlpHttpReceiver
 from collectors.receive.remote_write import RemoteWriteReceiver
-from collectors.receive.syslog import SyslogReceiver
+from collectors.receive.syslog import SyslogReceiver, tls_of
 from collectors.receive.tail import TailReceiver
 from collectors.receive.zipkin import ZipkinReceiver
 from collectors.receiver import Receiver
@@ -96,3 +96,17 @@ RECEIVERS: Final[Mapping[str, Build]] = {
     "scrape": _scrape,
     "remote_write": _remote_write,
 }
+
+
+def check(settings: CollectorSettings) -> None:
+    """Read the files that receivers cannot begin without, before anything listens.
+
+    Raises:
+        InvalidInput: one cannot be read, or says something that is not allowed.
+    """
+    if settings.apigee_syslog.address:
+        tls_of(settings.apigee_syslog)
+    if settings.scrape.asked_for:
+        from collectors.scrape.jobs import check_jobs  # noqa: PLC0415 - half a second, as above
+
+        check_jobs(settings.scrape)

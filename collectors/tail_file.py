@@ -8,6 +8,7 @@ from typing import BinaryIO, Final
 
 from collectors.line_chunks import LINE_LIMIT
 from collectors.tail_places import Pending, Place
+from pipeline.decode.lines.container_lines import whole_until
 
 HEAD_BYTES: Final = 1024
 """How many of its first bytes tell a file from another."""
@@ -81,12 +82,17 @@ class TailedFile:
     def next(self, *, is_last: bool = False) -> Chunk | None:
         """The next whole lines; None when there are none yet.
 
+        A line that a container runtime writes in parts is waited for until the last of them is
+        there, or a chunk is full.
+
         Args:
             is_last: whether nobody will write on, so that a last line needs no end.
         """
         begin = self.place.offset
         data = self._at(begin, CHUNK_BYTES)
-        cut = data.rfind(_NEWLINE) + 1
+        cut = whole_until(data)
+        if not cut and (is_last or len(data) == CHUNK_BYTES):
+            cut = data.rfind(_NEWLINE) + 1
         if cut:
             return Chunk(begin, begin + cut, data[:cut])
         if len(data) < CHUNK_BYTES:

@@ -16,6 +16,7 @@ from pipeline.decode.door import MaskedKeys
 from pipeline.decode.gates.line_gate import line_format
 from pipeline.errors import DecodeError
 from pipeline.model.ledger import Outcome
+from pipeline.model.pods import ContainerLog
 from pipeline.model.topics import LINE_FORMATS, RAW_TELEMETRY
 
 SOURCE: Final = "tail"
@@ -59,22 +60,31 @@ def channel(name: str, origin: str = "") -> Channel:
     )
 
 
-def lot(text: bytes, told: str, header: Callable[[], bytes]) -> Lot:
+def lot(text: bytes, told: str, header: Callable[[], bytes], path: str = "") -> Lot:
     """Read whole lines.
 
     Args:
         text: the lines.
         told: the format that the user named, or that was found before.
         header: gives the first line of the file, where the lines do not begin with it.
+        path: of the file; a container's log has a path that says whose it is.
     """
     name = formats.of_lines(text, told)
     if told in LINE_FORMATS:
         name = told
     if name is None:
         return _documents(text, told)
-    is_header = line_format(name).is_header
-    above = header() if is_header else b""
-    return Lot(name, {name: above + text if is_header and is_header(above) else text})
+    return Lot(name, {name: _above(name, header, path) + text})
+
+
+def _above(name: str, header: Callable[[], bytes], path: str) -> bytes:
+    """What must stand before lines, so that a message stands for itself."""
+    known = line_format(name)
+    if known.of_pod:
+        log = ContainerLog.of_path(path)
+        return log.line() if log else b""
+    first = header() if known.is_header else b""
+    return first if known.is_header and known.is_header(first) else b""
 
 
 def _documents(text: bytes, told: str) -> Lot:

@@ -22,6 +22,7 @@ SECTIONS: Final = {
     "bus": "embedded bus",
     "kafka": "Kafka, instead of the embedded bus",
     "ingest": "ingest",
+    "analysis": "analysis",
     "store": "store",
     "identity": "identity",
 }

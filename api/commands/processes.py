@@ -18,11 +18,13 @@ def _command(role: Role) -> Command:
         add_settings(parser, role.settings, defaults=defaults)
 
     def prepare(_: argparse.Namespace, settings: Settings) -> Prepared:
-        from api.lifetime import live  # noqa: PLC0415 - not before it is asked for
+        from api.configured import Configured  # noqa: PLC0415 - not before it is asked for
+        from api.lifetime import live  # noqa: PLC0415 - likewise
         from api.process import running  # noqa: PLC0415 - likewise
 
         role.check(settings)
-        return lambda: run_loop(live(running(role, settings), sys.stdout))
+        configured = Configured.of(role, settings)
+        return lambda: run_loop(live(running(role, settings, configured), sys.stdout))
 
     return Command(
         name=role.name, summary=role.summary, add=add, prepare=prepare, defaults=defaults

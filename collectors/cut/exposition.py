@@ -42,7 +42,7 @@ def cut_exposition(message: bytes, *, size: int) -> Iterator[bytes]:
     notes, blocks, samples, ends = _read(body)
     if head is not None and head.duration_seconds is not None:
         blocks.append(_report(head, samples))
-    before = b"" if head is None else replace(head, duration_seconds=None).line()
+    before = b"" if head is None else replace(head, duration_seconds=None, exposed=None).line()
     after = _EOF + b"\n" if ends else b""
     room = size - len(before) - len(after)
     part: list[bytes] = []
@@ -111,9 +111,5 @@ def _notes(notes: dict[bytes, list[bytes]], block: _Block, told: set[bytes]) -> 
 
 def _report(head: Scrape, samples: int) -> _Block:
     """What a decoder makes of the line about the scrape, as samples."""
-    told = {
-        b"up": int(head.up),
-        b"scrape_duration_seconds": head.duration_seconds,
-        b"scrape_samples_scraped": samples,
-    }
-    return _Block([b"%b %b\n" % (name, str(value).encode()) for name, value in told.items()])
+    told = head.report(samples).items()
+    return _Block([f"{name} {value}\n".encode() for name, value in told])

@@ -30,6 +30,7 @@ from pipeline.bus.port import Bus
 from pipeline.decode.privacy.masking import MaskedKeys
 from pipeline.errors import MeshweirError, Transient
 from pipeline.model.ledger import Flow, Ledger, Outcome
+from pipeline.model.pods import ContainerLog
 from pipeline.model.topics import (
     FORMAT_HEADER,
     FORMAT_SIGNAL,
@@ -178,7 +179,10 @@ class _Import:
 
     async def _take(self, file: BinaryIO, stat: os.stat_result) -> None:
         size, at_ms = stat.st_size, stat.st_mtime_ns // 1_000_000
-        recording = Recording(_opened(file), format=self._name, masked=self._masked, at_ms=at_ms)
+        log = ContainerLog.of_path(str(self._path.absolute()))
+        recording = Recording(
+            _opened(file), format=self._name, masked=self._masked, at_ms=at_ms, log=log
+        )
         items = recording.read()
         try:
             while (item := await asyncio.to_thread(next, items, None)) is not None:

@@ -42,6 +42,19 @@ _CHANNEL: Final = Channel(
 _log = logging.getLogger(__name__)
 
 
+def tls_of(settings: ApigeeSyslogSettings) -> ssl.SSLContext | None:
+    """The TLS that is spoken with senders; None where it is plain TCP.
+
+    Raises:
+        InvalidInput: a file cannot be read, or is not what it should be.
+    """
+    if settings.certificate_file is None or settings.key_file is None:
+        return None
+    return server_context(
+        settings.certificate_file, settings.key_file, settings.client_ca_file, field=SOURCE
+    )
+
+
 class SyslogReceiver:
     """Takes syslog over TCP on one address.
 
@@ -73,7 +86,7 @@ class SyslogReceiver:
             InvalidInput: the address cannot be had or is not safe, or a file of TLS is not good.
         """
         host, port = self._checked_address()
-        context = self._tls()
+        context = tls_of(self._settings)
         await self._intake.warm_up(APIGEE_FORMAT)
         listener = bind(host, port, field=FIELD)
         self._address = join_address(*listener.getsockname()[:2])
@@ -119,14 +132,6 @@ class SyslogReceiver:
                 " says that whoever reaches it may send",
             )
         return host, port
-
-    def _tls(self) -> ssl.SSLContext | None:
-        settings = self._settings
-        if settings.certificate_file is None or settings.key_file is None:
-            return None
-        return server_context(
-            settings.certificate_file, settings.key_file, settings.client_ca_file, field=SOURCE
-        )
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         serving = asyncio.current_task()

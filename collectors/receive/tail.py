@@ -266,7 +266,7 @@ class TailReceiver:
         place = file.place
         told = place.format if place.told == AUTO and place.format else place.told
         header = file.header if chunk.begin else bytes
-        found = await asyncio.to_thread(lot, chunk.text, told, header)
+        found = await asyncio.to_thread(lot, chunk.text, told, header, place.path)
         if found.format:
             file.place = replace(place, format=found.format)
         self._lose(one, found.lost)

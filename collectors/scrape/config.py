@@ -5,19 +5,26 @@ as it is. A key that would change what is scraped, and is not understood, is ref
 """
 
 import difflib
-from collections.abc import Iterable, Mapping
+import glob
+from collections import Counter
+from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self, TypeVar
 
-import yaml
-from pydantic import AfterValidator, Field, ValidationError, ValidationInfo, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    model_validator,
+)
 
-from collectors.scrape.access import DIRECTORY, Access, Strict, beside
+from collectors.scrape.access import DIRECTORY, Access, LabelValue, Strict, beside
 from collectors.scrape.quantities import ByteSize, Duration
 from collectors.scrape.relabel import RelabelRule
+from collectors.scrape.yaml_text import Plain, read_yaml
 from pipeline.errors import InvalidInput
-
-MAX_CONFIG_BYTES: Final = 16 * 1024 * 1024
 
 ELSEWHERE: Final = frozenset(
     {
@@ -34,25 +41,27 @@ ELSEWHERE: Final = frozenset(
 """Sections of ``prometheus.yml`` that are not about scraping."""
 
 NOT_HERE: Final[Mapping[str, str]] = {
-    "metric_relabel_configs": "no such rules: samples go on as they were exposed",
-    "scrape_config_files": "all jobs in this one file",
     "password": "password_file: secrets are read from files only",
     "credentials": "credentials_file: secrets are read from files only",
     "bearer_token": "bearer_token_file: secrets are read from files only",
     "cert": "cert_file: a path",
     "key": "key_file: a path",
     "ca": "ca_file: a path",
+    "secrets": "files: secrets are read from files only",
     "oauth2": "authorization, basic_auth or bearer_token_file; no OAuth 2.0 yet",
     "sigv4": "authorization, basic_auth or bearer_token_file",
     "proxy_url": "direct connections only",
+    "proxy_from_environment": "direct connections only",
+    "proxy_connect_header": "direct connections only",
+    "no_proxy": "direct connections only",
     "kubeconfig_file": "api_server with authorization and tls_config, or in a cluster nothing",
     "attach_metadata": "pods as they are; nodes and namespaces are not asked for",
 }
 """What to write instead of a key of Prometheus that is not understood."""
 
 OTHER_DISCOVERY: Final = (
-    "static_configs, file_sd_configs, http_sd_configs or kubernetes_sd_configs; what finds targets "
-    "otherwise can write them into a file of file_sd_configs"
+    "static_configs, file_sd_configs, http_sd_configs, dns_sd_configs or kubernetes_sd_configs; "
+    "what finds targets otherwise can write them into a file of file_sd_configs"
 )
 """What to write instead of another way to find targets."""
 
@@ -61,15 +70,30 @@ def _under(pattern: str, info: ValidationInfo) -> str:
     return str(beside(Path(pattern), info))
 
 
+def _upper(text: object) -> object:
+    return text.upper() if isinstance(text, str) else text
+
+
 Pattern = Annotated[str, AfterValidator(_under)]
 """A path, perhaps with ``*``, relative to the file it is written in."""
+
+Limit = Annotated[int, Field(ge=0)]
+"""A number that must not be passed; 0 is no limit of its own."""
+
+Protocol = Literal[
+    "PrometheusProto", "OpenMetricsText1.0.0", "OpenMetricsText0.0.1", "PrometheusText1.0.0",
+    "PrometheusText0.0.4",
+]  # fmt: skip
+"""What Prometheus calls the formats of expositions."""
+
+Model = TypeVar("Model", bound=Strict)
 
 
 class StaticConfig(Strict):
     """Targets by name."""
 
     targets: tuple[str, ...] = ()
-    labels: dict[str, str] = Field(default_factory=dict)
+    labels: dict[str, LabelValue] = Field(default_factory=dict)
 
 
 class FileSd(Strict):
@@ -84,6 +108,21 @@ class HttpSd(Access):
 
     url: Annotated[str, Field(pattern=r"^https?://[^@\s]+$")]
     refresh_interval: Duration = 60.0
+
+
+class DnsSd(Strict):
+    """Targets from the records of DNS names; those of type SRV tell the port, too."""
+
+    names: Annotated[tuple[str, ...], Field(min_length=1)]
+    type: Annotated[Literal["SRV", "A", "AAAA", "MX", "NS"], BeforeValidator(_upper)] = "SRV"
+    port: Annotated[int, Field(ge=0, le=65_535)] = 0
+    refresh_interval: Duration = 30.0
+
+    @model_validator(mode="after")
+    def _has_port(self) -> Self:
+        if self.type != "SRV" and not self.port:
+            raise ValueError("a port, which only records of type SRV tell")
+        return self
 
 
 class Namespaces(Strict):
@@ -110,37 +149,69 @@ class KubernetesSd(Access):
     selectors: tuple[Selector, ...] = ()
 
 
-class Negotiated(Strict):
-    """What Prometheus lets one say of how it talks; here it makes no difference.
+class LabelLimits(Strict):
+    """What labels of a sample may be after all rules; 0 is no limit. A scrape past one has failed.
 
-    All protocols that are understood are offered, and targets of any number are told of.
+    As in Prometheus the name of the metric and the labels of the target are counted, too; lengths
+    are bytes of UTF-8.
     """
 
-    enable_compression: Any = None
+    label_limit: Limit = 0
+    label_name_length_limit: Limit = 0
+    label_value_length_limit: Limit = 0
+
+
+class Everywhere(LabelLimits):
+    """What may be said once for all jobs, and by each for itself."""
+
+    scrape_interval: Duration | None = None
+    scrape_timeout: Duration | None = None
+    scrape_protocols: tuple[Protocol, ...] = ()
+    body_size_limit: ByteSize = 0
+    sample_limit: Limit = 0
+    target_limit: Limit = 0
+    metric_name_validation_scheme: Literal["", "utf8", "legacy"] = ""
+    metric_name_escaping_scheme: Literal["", "allow-utf-8", "underscores", "dots", "values"] = ""
+
+
+class NoMatter(Strict):
+    """What Prometheus lets one say beside, and what makes no difference here.
+
+    HTTP/1.1 is spoken. Native histograms are exposed in protobuf alone, which is not asked for, and
+    bounds of classic ones are kept as they are. Targets of any number are told of, and failures of
+    scrapes are told by the API and in the log.
+    """
+
     enable_http2: Any = None
-    scrape_protocols: Any = None
-    fallback_scrape_protocol: Any = None
     keep_dropped_targets: Any = None
+    scrape_failure_log_file: Any = None
+    scrape_native_histograms: Any = None
+    scrape_classic_histograms: Any = None
+    always_scrape_classic_histograms: Any = None
+    convert_classic_histograms_to_nhcb: Any = None
+    native_histogram_bucket_limit: Any = None
+    native_histogram_min_bucket_factor: Any = None
+    extra_scrape_metrics: Any = None
 
 
-class ScrapeJob(Access, Negotiated):
+class ScrapeJob(Access, Everywhere, NoMatter):
     """One entry of ``scrape_configs``."""
 
     job_name: Annotated[str, Field(min_length=1)]
-    scrape_interval: Duration | None = None
-    scrape_timeout: Duration | None = None
     metrics_path: str = "/metrics"
     scheme: Literal["http", "https"] = "http"
     params: dict[str, tuple[str, ...]] = Field(default_factory=dict)
+    fallback_scrape_protocol: Protocol | None = None
+    enable_compression: bool = True
     honor_labels: bool = False
-    honor_timestamps: Literal[True] = True
-    body_size_limit: ByteSize = 0
-    sample_limit: Annotated[int, Field(ge=0)] = 0
-    target_limit: Annotated[int, Field(ge=0)] = 0
+    honor_timestamps: bool = True
+    track_timestamps_staleness: bool = False
     relabel_configs: tuple[RelabelRule, ...] = ()
+    metric_relabel_configs: tuple[RelabelRule, ...] = ()
     static_configs: tuple[StaticConfig, ...] = ()
     file_sd_configs: tuple[FileSd, ...] = ()
     http_sd_configs: tuple[HttpSd, ...] = ()
+    dns_sd_configs: tuple[DnsSd, ...] = ()
     kubernetes_sd_configs: tuple[KubernetesSd, ...] = ()
 
     @model_validator(mode="after")
@@ -150,74 +221,68 @@ class ScrapeJob(Access, Negotiated):
         return self
 
 
-class Globals(Negotiated):
+class Globals(Everywhere, NoMatter):
     """``global``: what holds where jobs say nothing; the rest of it is not about scraping."""
 
-    scrape_interval: Duration | None = None
-    scrape_timeout: Duration | None = None
     evaluation_interval: Any = None
     rule_query_offset: Any = None
     query_log_file: Any = None
-    scrape_failure_log_file: Any = None
     external_labels: Any = None
 
+    def given_to(self, job: ScrapeJob) -> ScrapeJob:
+        """A job with what holds where it says nothing itself."""
+        given = {
+            name: getattr(self, name)
+            for name in Everywhere.model_fields
+            if not getattr(job, name) and getattr(self, name)
+        }
+        interval = job.scrape_interval or self.scrape_interval
+        if interval and "scrape_timeout" in given:
+            given["scrape_timeout"] = min(interval, given["scrape_timeout"])
+        return job.model_copy(update=given)
 
-class ScrapeConfig(Strict):
+
+class MoreJobs(Strict):
+    """A file that ``scrape_config_files`` names."""
+
+    scrape_configs: tuple[ScrapeJob, ...] = ()
+
+
+class ScrapeConfig(MoreJobs):
     """A whole file."""
 
     all_jobs: Globals = Field(default=Globals(), alias="global")
-    scrape_configs: tuple[ScrapeJob, ...] = ()
-
-    @model_validator(mode="after")
-    def _names_are_told_apart(self) -> Self:
-        names = [job.job_name for job in self.scrape_configs]
-        twice = next((name for name in names if names.count(name) > 1), None)
-        if twice is not None:
-            raise ValueError(f"each job_name once; {twice} is there twice")
-        return self
-
-    def jobs(self) -> Iterable[ScrapeJob]:
-        """The jobs, each with the intervals that hold where it says none itself."""
-        for job in self.scrape_configs:
-            yield job.model_copy(
-                update={
-                    "scrape_interval": job.scrape_interval or self.all_jobs.scrape_interval,
-                    "scrape_timeout": job.scrape_timeout or self.all_jobs.scrape_timeout,
-                }
-            )
+    scrape_config_files: tuple[Pattern, ...] = ()
 
 
 def read_config(file: Path) -> list[ScrapeJob]:
-    """The jobs of a configuration file.
+    """The jobs of a configuration file, and of those it names.
 
     Raises:
-        InvalidInput: it cannot be read, a key is not known, or a value not allowed; names it.
+        InvalidInput: a file cannot be read, a key is not known, or a value not allowed; names it.
     """
+    config = _read(ScrapeConfig, file, besides=ELSEWHERE)
+    jobs = list(config.scrape_configs)
+    for pattern in config.scrape_config_files:
+        for name in sorted(glob.glob(pattern)):  # noqa: PTH207 - the pattern may be absolute
+            jobs += _read(MoreJobs, Path(name)).scrape_configs
+    names = Counter(job.job_name for job in jobs)
+    if twice := next((name for name, times in names.items() if times > 1), None):
+        raise InvalidInput(
+            f"{file}: job_name", found=twice, allowed="each job_name once; this one is there twice"
+        )
+    return [config.all_jobs.given_to(job) for job in jobs]
+
+
+def _read(model: type[Model], file: Path, besides: Collection[str] = ()) -> Model:
     tree = read_yaml(file)
     if not isinstance(tree, dict):
         raise InvalidInput(str(file), found=tree, allowed="a mapping with the key scrape_configs")
-    ours = {key: value for key, value in tree.items() if key not in ELSEWHERE}
+    ours = {key: value for key, value in tree.items() if key not in besides}
     try:
-        config = ScrapeConfig.model_validate(ours, context={DIRECTORY: file.parent})
+        return model.model_validate(ours, context={DIRECTORY: file.parent})
     except ValidationError as problem:
         raise refusal(problem, f"{file}: ") from None
-    return list(config.jobs())
-
-
-def read_yaml(file: Path) -> object:
-    """What a file of YAML, or of JSON, says; raises InvalidInput when it says nothing."""
-    try:
-        with file.open("rb") as opened:
-            content = opened.read(MAX_CONFIG_BYTES + 1)
-        if len(content) > MAX_CONFIG_BYTES:
-            raise InvalidInput(
-                str(file), found="a larger one", allowed=f"a file of {MAX_CONFIG_BYTES} bytes"
-            )
-        return yaml.safe_load(content)
-    except (OSError, yaml.YAMLError, UnicodeDecodeError, RecursionError) as problem:
-        raise InvalidInput(
-            str(file), found="a file that cannot be read", allowed=f"a YAML file: {problem}"
-        ) from problem
 
 
 def refusal(problem: ValidationError, where: str = "") -> InvalidInput:
@@ -240,7 +305,8 @@ def _place(location: tuple[int | str, ...]) -> str:
 
 def _shown(given: object) -> object:
     """What was given, where that is short: a whole section, or a secret, is not repeated."""
-    return given if isinstance(given, (bool, int, float)) else f"a {type(given).__name__}"
+    short = isinstance(given, (bool, int, float, Plain))
+    return given if short else f"a {type(given).__name__}"
 
 
 def _instead(key: str) -> str:
@@ -255,6 +321,6 @@ def _instead(key: str) -> str:
 
 
 _MODELS: Final = (
-    ScrapeConfig, ScrapeJob, StaticConfig, FileSd, HttpSd, KubernetesSd, Namespaces, Selector,
-    RelabelRule,
+    ScrapeConfig, ScrapeJob, StaticConfig, FileSd, HttpSd, DnsSd, KubernetesSd, Namespaces,
+    Selector, RelabelRule,
 )  # fmt: skip

@@ -17,10 +17,11 @@ import orjson
 from pydantic import Field, TypeAdapter, ValidationError
 
 from collectors.room import Room
-from collectors.scrape.access import Strict
-from collectors.scrape.config import FileSd, HttpSd, StaticConfig, read_yaml, refusal
+from collectors.scrape.access import LabelValue, Strict
+from collectors.scrape.config import FileSd, HttpSd, StaticConfig, refusal
 from collectors.scrape.fetch import Fetcher, FetchFailed
 from collectors.scrape.target import ADDRESS, Found, address_labels
+from collectors.scrape.yaml_text import read_yaml
 from pipeline.errors import InvalidInput, MeshweirError
 
 MAX_SD_BYTES: Final = 64 * 1024 * 1024
@@ -44,7 +45,7 @@ class TargetGroup(Strict):
     """One entry of what ``file_sd`` files and HTTP service discovery hold."""
 
     targets: tuple[str, ...]
-    labels: dict[str, str] = Field(default_factory=dict)
+    labels: dict[str, LabelValue] = Field(default_factory=dict)
 
     def found(self) -> list[Found]:
         """Its targets, each with the labels of all."""

@@ -128,9 +128,8 @@ class Fetcher:
 
     def _request(self, url: str, headers: Mapping[str, str]) -> httpx.Request:
         self._tls.refresh()
-        authorization = self._access.header()
-        credentials = {"authorization": authorization} if authorization else {}
-        request = self._client.build_request("GET", url, headers={**headers, **credentials})
+        sent = [*headers.items(), *self._access.headers()]
+        request = self._client.build_request("GET", url, headers=sent)
         if self._access.tls_config.server_name:
             request.extensions["sni_hostname"] = self._access.tls_config.server_name
         return request
@@ -154,8 +153,15 @@ class Fetcher:
                 raise FetchFailed(
                     f"a redirect to {following.url.scheme}:, which is not HTTP", reason="redirect"
                 )
+            self._forget_secrets(request.url, following)
             request = following
         raise FetchFailed(f"more than {MAX_REDIRECTS} redirects", reason="redirect")
+
+    def _forget_secrets(self, asked: httpx.URL, following: httpx.Request) -> None:
+        """Headers of the configuration are for the server it names; the client sees to others."""
+        before, after = ((url.scheme, url.host, url.port) for url in (asked, following.url))
+        for name in self._access.http_headers if before != after else ():
+            following.headers.pop(name, None)
 
     async def _sent(self, request: httpx.Request) -> httpx.Response:
         """The answer; asked for again where the server had just closed the connection."""

@@ -23,6 +23,7 @@ from collectors.scrape.discovery import (
     HttpDiscovery,
     StaticDiscovery,
 )
+from collectors.scrape.dns_records import DnsDiscovery
 from collectors.scrape.kubernetes import KubernetesDiscovery
 from collectors.settings import ScrapeSettings
 from pipeline.errors import InvalidInput
@@ -56,6 +57,17 @@ def jobs_of(settings: ScrapeSettings) -> list[ScrapeJob]:
     return jobs
 
 
+def check_jobs(settings: ScrapeSettings) -> None:
+    """Whether a scraper could begin.
+
+    Raises:
+        InvalidInput: it could not, and why.
+    """
+    nobody = Room(0, retry_after=0)
+    for job in jobs_of(settings):
+        discoveries_of(job, nobody)
+
+
 def discoveries_of(job: ScrapeJob, room: Room) -> list[Discovery]:
     """What finds the targets of a job.
 
@@ -66,6 +78,7 @@ def discoveries_of(job: ScrapeJob, room: Room) -> list[Discovery]:
         *([StaticDiscovery(job.static_configs)] if job.static_configs else ()),
         *(FileDiscovery(config) for config in job.file_sd_configs),
         *(HttpDiscovery(config, room) for config in job.http_sd_configs),
+        *(DnsDiscovery(config) for config in job.dns_sd_configs),
         *(
             KubernetesDiscovery(config, room, by_convention=not job.relabel_configs)
             for config in job.kubernetes_sd_configs

@@ -14,11 +14,12 @@ from typing import Final, TypeVar
 
 from collectors.intake import Channel, Intake, Receipt, reason_of
 from collectors.room import Claim
-from collectors.scrape.exposition import ACCEPT, Exposed, exposed_in
+from collectors.scrape.exposition import Exposed, exposed_in
 from collectors.scrape.fetch import Fetcher, FetchFailed
 from collectors.scrape.series import Remembered, series_of
 from collectors.scrape.standing import Standing
 from collectors.scrape.target import Target
+from collectors.scrape.terms import Terms
 from collectors.scrape.turnstile import Turnstile
 from pipeline.errors import Transient
 from pipeline.model.ledger import Outcome
@@ -34,13 +35,11 @@ CHANNELS: Final = {
     for name in (PROMETHEUS_TEXT_FORMAT, OPENMETRICS_TEXT_FORMAT)
 }
 
-_REPORT_ENDS: Final = b"".join(
-    STALE_PREFIX + name + b"\n"
-    for name in (b"up", b"scrape_duration_seconds", b"scrape_samples_scraped")
-)
-"""The end of what the decoder makes of each scrape."""
+_TWICE: Final = "a series twice after metric_relabel_configs"
 
 _OFF_LOOP_BYTES: Final = 256 * 1024
+_RULES_WEIGH: Final = 16
+"""How much longer an exposition may take whose series are new to the rules of its job."""
 
 _log = logging.getLogger(__name__)
 
@@ -53,7 +52,7 @@ class TargetLoop:
         fetcher: asks it.
         intake: where expositions go.
         turnstile: bounds how many are under way.
-        max_samples: samples of one scrape past which it fails.
+        terms: how it is asked, and what is taken of it.
     """
 
     def __init__(
@@ -62,23 +61,17 @@ class TargetLoop:
         fetcher: Fetcher,
         intake: Intake,
         turnstile: Turnstile,
-        *,
-        max_samples: int,
+        terms: Terms,
     ) -> None:
         self.target = target
         self.standing = Standing()
         self._fetcher = fetcher
         self._intake = intake
         self._turnstile = turnstile
-        self._max_samples = max_samples
+        self._terms = terms
         self._remembered = Remembered()
         self._stopping = asyncio.Event()
         self._format = PROMETHEUS_TEXT_FORMAT
-        self._headers = {
-            "accept": ACCEPT,
-            "user-agent": "Meshweir",
-            "x-prometheus-scrape-timeout-seconds": f"{target.timeout:g}",
-        }
 
     async def run(self) -> None:
         """Scrape at every turn until told to stop.
@@ -125,9 +118,11 @@ class TargetLoop:
         """Tell that the target is gone: all that was told of it has ended, ``up`` included."""
         if self.standing.scraped_at is None:
             return
-        stale = self._remembered.stale_lines(b"", series_of(b"")) + _REPORT_ENDS
+        reported = self._about(self.standing.scraped_at, 0.0).report(0)
+        stale = self._remembered.stale_lines(b"", series_of(b""))
+        stale += b"".join(STALE_PREFIX + name.encode() + b"\n" for name in reported)
         async with self._turnstile.places:
-            await self._publish(self._format, time.time(), None, b"", stale, up=False)
+            await self._publish(self._format, self._about(time.time(), None), b"", stale)
 
     async def _is_stopped_before(self, due: float) -> bool:
         try:
@@ -138,20 +133,26 @@ class TargetLoop:
 
     async def _fetch(self, claim: Claim) -> Exposed:
         target = self.target
-        answer = await self._fetcher.get(target.url, self._headers, claim, seconds=target.timeout)
-        return await _off_loop(len(answer.body), partial(exposed_in, answer, self._max_samples))
+        answer = await self._fetcher.get(
+            target.url, self._terms.headers, claim, seconds=target.timeout
+        )
+        weight = 1 if self._terms.rewriter is None else _RULES_WEIGH
+        return await _off_loop(weight * len(answer.body), partial(exposed_in, answer, self._terms))
 
     async def _succeeded(self, began: float, exposed: Exposed) -> None:
         duration = time.time() - began
         body, series = exposed.body, exposed.series
         stale = await _off_loop(len(body), partial(self._remembered.stale_lines, body, series))
-        receipt = await self._publish(exposed.format, began, duration, body, stale, up=True)
+        about = self._about(began, duration, exposed)
+        receipt = await self._publish(exposed.format, about, body, stale)
         if isinstance(receipt.error, Transient):
             return
         if receipt.error is not None:
             await self._failed(began, str(receipt.error))
             return
         await _off_loop(len(body), partial(self._remembered.keep, body, series))
+        if exposed.twice:
+            self._lose(_TWICE, exposed.twice)
         self._format = exposed.format
         self._stands(Standing("", began, duration, series.samples))
 
@@ -159,22 +160,20 @@ class TargetLoop:
         duration = time.time() - began
         nothing = series_of(b"")
         stale = self._remembered.stale_lines(b"", nothing)
-        receipt = await self._publish(self._format, began, duration, b"", stale, up=False)
+        receipt = await self._publish(self._format, self._about(began, duration), b"", stale)
         if receipt.error is None:
             self._remembered.keep(b"", nothing)
         self._stands(Standing(why, began, duration))
 
-    async def _publish(
-        self,
-        format_name: str,
-        began: float,
-        duration: float | None,
-        body: bytes,
-        stale: bytes,
-        *,
-        up: bool,
-    ) -> Receipt:
-        about = Scrape(int(began * 1000), duration, up, dict(self.target.resource))
+    def _about(
+        self, began: float, duration: float | None, exposed: Exposed | None = None
+    ) -> Scrape:
+        """What there is to say of a scrape; nothing was exposed where it failed."""
+        before = exposed.before if exposed else None if self._terms.rewriter is None else 0
+        resource = dict(self.target.resource)
+        return Scrape(int(began * 1000), duration, exposed is not None, resource, before)
+
+    async def _publish(self, format_name: str, about: Scrape, body: bytes, stale: bytes) -> Receipt:
         value = b"".join((about.line(), body, stale))
 
         async def brought(claim: Claim) -> bytes:
@@ -186,8 +185,8 @@ class TargetLoop:
             self._turnstile.shut(receipt.error, reason_of(receipt.error))
         return receipt
 
-    def _lose(self, reason: str) -> None:
-        self._intake.dropped(CHANNELS[self._format], 1, reason)
+    def _lose(self, reason: str, samples: int = 1) -> None:
+        self._intake.dropped(CHANNELS[self._format], samples, reason)
 
     def _stands(self, now: Standing) -> None:
         """Take note, and log what changed."""

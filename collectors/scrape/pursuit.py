@@ -14,6 +14,7 @@ from collectors.scrape.fetch import Fetcher
 from collectors.scrape.loop import CHANNELS, TargetLoop
 from collectors.scrape.standing import Standing, TargetReport
 from collectors.scrape.target import ADDRESS, Found, Target, target_of, told_of
+from collectors.scrape.terms import terms_of
 from collectors.scrape.turnstile import Turnstile
 from collectors.settings import ScrapeSettings
 from pipeline.errors import InvalidInput
@@ -187,13 +188,12 @@ class Pursuit:
         )
 
     def _begin(self, target: Target) -> None:
-        limit = self._shared.settings.max_samples
         loop = TargetLoop(
             target,
             self._fetcher,
             self._shared.intake,
             self._shared.turnstile,
-            max_samples=min(self._job.sample_limit or limit, limit),
+            terms_of(self._job, target, self._shared.settings),
         )
         self._loops[target] = loop
         task = asyncio.create_task(self._scrape(loop))

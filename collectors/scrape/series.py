@@ -12,9 +12,12 @@ from dataclasses import dataclass, field
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pipeline.decode.kernels.kernel import Bytes, Ints, Words, inlined, kernel
 from pipeline.model.scrape import STALE_PREFIX
+
+Truths = NDArray[np.bool_]
 
 _TYPES: Final = re.compile(rb"^# TYPE [^\n]*$", re.MULTILINE)
 _PACKING_LEVEL: Final = 1
@@ -31,11 +34,35 @@ _FNV_PRIME: Final = np.uint64(0x100000001B3)
 
 
 @dataclass(frozen=True, slots=True)
-class Series:
-    """The series of one exposition that carry no time of their own, in the order of their lines.
+class Lines:
+    """The lines of an exposition that are samples, in their order.
 
-    A line with a time may tell of long ago, and that it is gone says nothing; Prometheus leaves
-    such series alone, too.
+    Attributes:
+        starts: where each series begins in the body.
+        ends: where it ends, before its value.
+        hashes: 64-bit FNV-1a of its bytes.
+        timed: whether a time of its own follows the value.
+    """
+
+    starts: Ints
+    ends: Ints
+    hashes: Words
+    timed: Truths
+
+    def series(self, *, with_timed: bool = False) -> "Series":
+        """Their series; those with a time of their own only when asked for."""
+        if with_timed or not self.timed.any():
+            return Series(len(self.starts), self.starts, self.ends, self.hashes)
+        told = ~self.timed
+        return Series(len(told), self.starts[told], self.ends[told], self.hashes[told])
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """The series of one exposition whose end is told, in the order of their lines.
+
+    A line with a time may tell of long ago, and that it is gone says nothing; unless asked to,
+    Prometheus leaves such series alone, too.
 
     Attributes:
         samples: lines with a sample, those with a time included.
@@ -50,17 +77,22 @@ class Series:
     hashes: Words
 
 
-def series_of(body: bytes) -> Series:
-    """The series of an exposition in Prometheus' text format or OpenMetrics.
+def samples_of(body: bytes) -> Lines:
+    """The samples of an exposition in Prometheus' text format or OpenMetrics.
 
     Whether lines are well-formed is the business of the check at the door: of ones that are not,
     anything may come out.
     """
     lines = body.count(b"\n") + 1
     starts, ends = np.empty(lines, np.int64), np.empty(lines, np.int64)
-    hashes = np.empty(lines, np.uint64)
-    samples, found = _walk(np.frombuffer(body, np.uint8), starts, ends, hashes)
-    return Series(samples, starts[:found], ends[:found], hashes[:found])
+    hashes, timed = np.empty(lines, np.uint64), np.empty(lines, np.bool_)
+    found = _walk(np.frombuffer(body, np.uint8), starts, ends, hashes, timed)
+    return Lines(starts[:found], ends[:found], hashes[:found], timed[:found])
+
+
+def series_of(body: bytes, *, with_timed: bool = False) -> Series:
+    """The series of an exposition; those with a time of their own only when asked for."""
+    return samples_of(body).series(with_timed=with_timed)
 
 
 @dataclass(slots=True)
@@ -109,23 +141,22 @@ def _packed(lines: list[bytes]) -> bytes:
 
 
 @kernel
-def _walk(data: Bytes, starts: Ints, ends: Ints, hashes: Words) -> tuple[int, int]:
-    """Fill in the series of every line; answers how many samples and how many series there are."""
-    at = samples = found = 0
+def _walk(data: Bytes, starts: Ints, ends: Ints, hashes: Words, timed: Truths) -> int:
+    """Fill in what each sample is; answers how many there are."""
+    at = found = 0
     while at < len(data):
         at = _past_blanks(data, at)
         if at < len(data) and data[at] != _HASH and data[at] != _NEWLINE:
             end = _end_of_series(data, at)
-            samples += 1
-            if not _has_time(data, end):
-                starts[found], ends[found] = at, end
-                hashes[found] = _hash(data, at, end)
-                found += 1
+            starts[found], ends[found] = at, end
+            hashes[found] = _hash(data, at, end)
+            timed[found] = _has_time(data, end)
+            found += 1
             at = end
         while at < len(data) and data[at] != _NEWLINE:
             at += 1
         at += 1
-    return samples, found
+    return found
 
 
 @inlined

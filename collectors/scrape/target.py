@@ -23,6 +23,9 @@ PARAMETER: Final = "__param_"
 SERVICE: Final = "service.name"
 INSTANCE: Final = "service.instance.id"
 
+_MEANT_OTHERWISE: Final = frozenset({"job", "instance"})
+"""Labels that have names of their own as resource attributes."""
+
 _PORTS: Final = {"http": 80, "https": 443}
 
 
@@ -50,6 +53,7 @@ class Target:
         interval: seconds from one scrape to the next.
         timeout: seconds that one may take.
         resource: its resource attributes; sorted, so that equal targets are equal.
+        labels: those that Prometheus would give to all of its samples, sorted, too.
     """
 
     job: str
@@ -58,6 +62,7 @@ class Target:
     interval: float
     timeout: float
     resource: tuple[tuple[str, str], ...]
+    labels: tuple[tuple[str, str], ...] = ()
 
     @property
     def shown(self) -> str:
@@ -95,23 +100,25 @@ def target_of(found: Found, job: ScrapeJob, *, interval: float, timeout: float) 
     longest = _seconds(labels, TIMEOUT, job.scrape_timeout or min(timeout, every))
     if longest > every:
         raise InvalidInput(TIMEOUT, found=longest, allowed=f"at most the interval, {every:g} s")
-    instance = labels.get("instance", labels[ADDRESS])
+    told = {name: value for name, value in labels.items() if not name.startswith("__")}
+    told = {"job": job.job_name, "instance": labels[ADDRESS]} | told
     resource = {
         "url.scheme": parts.scheme,
         "server.address": str(parts.hostname),
         "server.port": str(parts.port or _PORTS[parts.scheme]),
         **found.resource,
-        **{name: value for name, value in labels.items() if not _is_meant_otherwise(name)},
-        INSTANCE: instance,
-        SERVICE: _service(found, labels, job),
+        **{name: value for name, value in told.items() if name not in _MEANT_OTHERWISE},
+        INSTANCE: told["instance"],
+        SERVICE: _service(found, told["job"], job),
     }
     return Target(
-        job=labels.get("job", job.job_name),
-        instance=instance,
+        job=told["job"],
+        instance=told["instance"],
         url=url,
         interval=every,
         timeout=longest,
         resource=tuple(sorted(resource.items())),
+        labels=tuple(sorted(told.items())),
     )
 
 
@@ -185,11 +192,6 @@ def _seconds(labels: Mapping[str, str], name: str, otherwise: float) -> float:
     return float(seconds)
 
 
-def _is_meant_otherwise(name: str) -> bool:
-    return name.startswith("__") or name in {"job", "instance"}
-
-
-def _service(found: Found, labels: Mapping[str, str], job: ScrapeJob) -> str:
+def _service(found: Found, told: str, job: ScrapeJob) -> str:
     """The job; but where a pod says which service it is and no rule says else, what it says."""
-    told = labels.get("job", job.job_name)
     return found.resource.get(SERVICE, told) if told == job.job_name else told

@@ -21,7 +21,6 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 import polars as pl
-from scipy.optimize import linear_sum_assignment
 
 F64 = npt.NDArray[np.float64]
 I64 = npt.NDArray[np.int64]
@@ -130,6 +129,8 @@ class _Piece:
 
     def assigned(self, before: F64, after: F64, each: int) -> I64:
         """Pairs of call and request of least cost, numbers within the piece."""
+        from scipy.optimize import linear_sum_assignment  # noqa: PLC0415 - most never ask for links
+
         cost = self._cost(before, after)
         several = np.repeat(cost, each, axis=1) if each > 1 else cost
         call, place = linear_sum_assignment(several)

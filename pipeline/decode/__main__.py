@@ -19,6 +19,7 @@ from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 
 from pipeline.decode import DECODERS
 from pipeline.decode.door import MaskedKeys, admit
+from pipeline.decode.lines.container_lines import bare, opened, whole_until
 from pipeline.decode.privacy.persons import Persons
 from pipeline.decode.wire.intern import field_1
 from pipeline.model.topics import (
@@ -109,6 +110,12 @@ _LINES: Final = {
 }
 """Lines that take a decoder through its kernels; other formats of lines need no others."""
 
+_WRAPPED: Final = (
+    b'{"log":"\\"b\\n","stream":"stdout","time":"2020-11-25T21:26:18Z"}\n'
+    b"2020-11-25T21:26:18Z stderr P a\n2020-11-25T21:26:18Z stderr F b\n"
+)
+"""Lines as container runtimes keep them."""
+
 _EXPOSITION: Final = (
     b'# TYPE a counter\na_total{code="200"} 1 # {trace_id="1",b="c"} 0.5 1\n'
     b'h_bucket{le="1",a="b\\n"} 1\nh_bucket{le="+Inf",a="b\\n"} 2\nh_sum 1.5e300 5\nh_count 2 5\n'
@@ -136,6 +143,7 @@ def main() -> None:
         body = sample()
         DECODERS[name]([body, body])
         admit(name, body, masked)
+    bare(opened(_WRAPPED[: whole_until(_WRAPPED)]).text)
     took = time.perf_counter() - begin
     sys.stdout.write(f"decoders of {', '.join(SAMPLES)} are compiled ({took:.1f} s)\n")
 

@@ -39,7 +39,7 @@ REASONS: Final = (
 )
 _LINE: Final = re.compile(rb'\S+ \S+ \S+ \[\d\d/[A-Z][a-z]{2}/\d{4}:[^\]]*\] "')
 
-LINES: Final = LineFormat(lambda line: _LINE.match(line) is not None)
+LINES: Final = LineFormat(lambda line: _LINE.match(line) is not None, of_pod=True)
 
 
 def decode(messages: Sequence[bytes]) -> Decoded:
@@ -67,7 +67,7 @@ def decode(messages: Sequence[bytes]) -> Decoded:
     }
     attributes = objects_of(source, kept)
     refused = lines.refusals(REASONS, bad)
-    told = Told(times(began.values), columns, attributes, bad, refused)
+    told = Told(times(began.values), columns, attributes, bad, refused, lines)
     return access_log_rows.decoded(told, _columns())
 
 

@@ -15,12 +15,12 @@ from pipeline.decode.kernels.columns import times
 from pipeline.decode.lines.access_log_rows import Told
 from pipeline.decode.lines.flat_json import REASONS, FlatJson
 from pipeline.decode.lines.json_lines import has_keys
+from pipeline.decode.lines.line_times import times_of
 from pipeline.decode.lines.lines import LineFormat, lines_of
-from pipeline.decode.lines.text_values import of_texts, rfc3339
 from pipeline.model.decoded import Decoded
 from pipeline.model.secret_keys import URL_HEADERS
 
-LINES: Final = LineFormat(has_keys("start_time", "response_code"), json=True)
+LINES: Final = LineFormat(has_keys("start_time", "response_code"), json=True, of_pod=True)
 
 BAD_TIME: Final = "start_time is not an RFC 3339 time"
 
@@ -68,7 +68,7 @@ def decode(messages: Sequence[bytes]) -> Decoded:
     if not len(lines):
         return Decoded()
     read = FORMAT.read(lines)
-    began = rfc3339(*of_texts(read.fields["start_time"]))
+    began = times_of(lines, read.fields["start_time"])
     bad = np.where((read.bad == 0) & ~began.good, len(REASONS), read.bad)
     refused = lines.refusals((*REASONS, BAD_TIME), bad)
-    return decoded(Told(times(began.values), read.fields, read.attributes, bad, refused))
+    return decoded(Told(times(began.values), read.fields, read.attributes, bad, refused, lines))

@@ -50,7 +50,7 @@ def _fits(line: bytes) -> bool:
     return line[:1] == b"[" and line[5:6] == b"-" and b'] "' in line[:48]
 
 
-LINES: Final = LineFormat(_fits)
+LINES: Final = LineFormat(_fits, of_pod=True)
 
 
 def decode(messages: Sequence[bytes]) -> Decoded:
@@ -74,7 +74,7 @@ def decode(messages: Sequence[bytes]) -> Decoded:
     )
     columns["istio"] = pa.array(istio)
     refused = lines.refusals(REASONS, bad)
-    return decoded(Told(times(began.values), columns, attributes, bad, refused))
+    return decoded(Told(times(began.values), columns, attributes, bad, refused, lines))
 
 
 def _fields(lines: Lines) -> tuple[Mapping[str, Ints], np.ndarray[tuple[int], np.dtype[np.bool_]]]:

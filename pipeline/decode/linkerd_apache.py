@@ -32,7 +32,7 @@ REASONS: Final = (
 )
 _LINE: Final = re.compile(rb'\S+ \S+ - \[\d{4}-\d\d-\d\dT[^\]]*\] "')
 
-LINES: Final = LineFormat(lambda line: _LINE.match(line) is not None)
+LINES: Final = LineFormat(lambda line: _LINE.match(line) is not None, of_pod=True)
 
 
 def decode(messages: Sequence[bytes]) -> Decoded:
@@ -63,4 +63,4 @@ def decode(messages: Sequence[bytes]) -> Decoded:
         columns[name] = values.array(pa.int64())
     bad = np.where(whole, np.where(began.good, np.where(wrong, 3, 0), 2), 1)
     refused = lines.refusals(REASONS, bad)
-    return decoded(Told(times(began.values), columns, nothing, bad, refused))
+    return decoded(Told(times(began.values), columns, nothing, bad, refused, lines))

@@ -19,6 +19,7 @@ import pyarrow as pa
 from pipeline.decode import DECODERS
 from pipeline.decode.door import MaskedKeys, admit_foreign
 from pipeline.errors import DecodeError
+from pipeline.jobs.decode_parts import parts_of, told
 from pipeline.model.decoded import Decoded, Refusal
 from pipeline.model.ledger import Flow
 from pipeline.model.messages import Message, OffsetRange, Partition
@@ -92,12 +93,15 @@ def decode_messages(
         passed, turned_away = group, list[Refused]()
         if by_others:
             passed, turned_away = _at_the_door(format_name, group, masked)
-        decoded = _decode(format_name, [message.value for message in passed])
-        answers.append(decoded)
         refused += turned_away
-        refused += [Refused(passed[one.message], format_name, one) for one in decoded.refused]
-        if by_others:
-            foreign[flow_of(group[0])] += _records(decoded, format_name)
+        for part in parts_of(format_name, passed):
+            decoded = _decode(format_name, [message.value for message in part])
+            answers.append(Decoded(decoded.batches))
+            refused += [
+                Refused(part[one.message], format_name, one) for one in told(decoded.refused, part)
+            ]
+            if by_others:
+                foreign[flow_of(group[0])] += _records(decoded, format_name)
     return DecodedMessages(_together(answers), refused, foreign)
 
 

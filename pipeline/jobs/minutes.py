@@ -78,9 +78,13 @@ class MinutesJob:
         return await asyncio.to_thread(self._run)
 
     async def settle(self) -> None:
-        """Recompute everything that is dirty, without waiting; for imports and tests."""
-        while await asyncio.to_thread(self._run, hurry=True):
+        """Recompute until nothing is dirty; never ends while others go on writing."""
+        while await self.catch_up():
             pass
+
+    async def catch_up(self) -> bool:
+        """Notice new slices and recompute everything that is dirty now, without waiting."""
+        return await asyncio.to_thread(self._run, hurry=True)
 
     def recompute_all(self) -> int:
         """Recompute every unit from raw rows, dirty or not; returns how many rows were read.

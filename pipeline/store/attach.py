@@ -107,6 +107,10 @@ def attach_lake(
     scanner = "postgres_scanner" if settings.catalog else "sqlite_scanner"
     for extension in (scanner, "ducklake"):
         connection.execute(f"LOAD {quoted(_extension(extension))}")
+    if not settings.catalog:
+        # else each scan of the catalog has a connection of its own, and sees what others committed
+        # since the transaction began (docs/decisions/0005); GLOBAL, for DuckLake's connections too
+        connection.execute("SET GLOBAL sqlite_disable_multithreaded_scans = true")
     for option, value in (("max_retry_count", 10), ("retry_wait_ms", 20), ("retry_backoff", 1.5)):
         connection.execute(f"SET ducklake_{option} = {value}")
     data = directory / LAKE_DATA_NAME
@@ -121,6 +125,8 @@ def attach_lake(
     else:
         where = f"sqlite:{directory / LAKE_CATALOG_NAME}"
         options += ", META_JOURNAL_MODE 'WAL', META_BUSY_TIMEOUT 10000"
+        # the catalog lies beside its files, so the whole directory may have been moved
+        options += ", OVERRIDE_DATA_PATH true"
     statement = f"ATTACH {quoted(f'ducklake:{where}')} AS {CATALOG} ({options})"
     try:
         _attach_patiently(connection, statement)

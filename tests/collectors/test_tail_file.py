@@ -9,6 +9,7 @@ from hypothesis import given, strategies as st
 
 from collectors.tail_file import CHUNK_BYTES, HEAD_BYTES, TailedFile
 from collectors.tail_places import Place, Places
+from tests.pipeline.decode.lines.wrapping import cri
 
 LINES = st.lists(st.binary(max_size=40).map(lambda raw: raw.replace(b"\n", b"")), max_size=30)
 
@@ -52,6 +53,37 @@ def test_a_line_that_is_too_long_is_passed_over(tmp_path: Path) -> None:
     assert (chunk.begin, chunk.text) == (2, b"")
     file.taken(chunk.end)
     assert read_all(file) == b"b\n"
+    file.close()
+
+
+def test_a_line_in_parts_is_waited_for_until_a_chunk_is_full(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    first, last = cri(b"a", b"b")
+    other = b"".join(cri(b"x" * 1000, stream="stderr"))
+    path.write_bytes(b"before\n" + first + other)
+    file = TailedFile.open(path)
+    assert read_all(file) == b"before\n"
+    with path.open("ab") as log:
+        log.write(last[:-2])
+        log.flush()
+        assert read_all(file) == b""
+        log.write(last[-2:])
+    assert read_all(file) == first + other + last
+    with path.open("ab") as log:
+        log.write(first + other * (CHUNK_BYTES // len(other) + 1))
+    text = read_all(file)
+    assert text.startswith(first + other)
+    assert text.endswith(other)
+    file.close()
+
+
+def test_a_line_in_parts_is_not_waited_for_where_nobody_writes_on(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    first, _ = cri(b"a", b"b")
+    path.write_bytes(first)
+    file = TailedFile.open(path)
+    assert file.next() is None
+    assert read_all(file, is_last=True) == first
     file.close()
 
 

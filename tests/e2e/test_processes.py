@@ -105,6 +105,13 @@ class Installation:
         time.sleep(1.0)
         return self["serve"].edges() == wanted
 
+    def found(self) -> str:
+        """What was accepted, what is shown, and what the processes said; for a failure."""
+        told = [f"accepted {self.accepted}, shown {self['serve'].edges()}"]
+        for name, process in self.running.items():
+            told.append(f"{name}, exit code {process.process.poll()}: {process.said()[-4000:]}")
+        return "\n".join(told)
+
 
 @pytest.fixture(scope="module")
 def mesh(tmp_path_factory):
@@ -139,7 +146,7 @@ def test_they_go_on_by_themselves_once_kafka_is_there(mesh):
     mesh.broker.start()
     assert mesh.all_ready(), [one.ready() for one in mesh.running.values()]
     mesh.post()
-    assert mesh.shows_all(), mesh["serve"].graph()
+    assert mesh.shows_all(), mesh.found()
 
 
 @pytest.mark.parametrize("command", ["collect", "process"])
@@ -171,7 +178,7 @@ def test_the_api_alone_tells_what_waits_on_kafka(mesh):
 
     assert wait(lambda: waiting() == 1)
     mesh.start("process")
-    assert mesh.shows_all()
+    assert mesh.shows_all(), mesh.found()
     assert wait(lambda: waiting() == 0)
 
 
@@ -183,7 +190,7 @@ def test_each_is_killed_and_started_again_and_nothing_is_lost_or_doubled(mesh, c
         mesh.post()
     mesh.start(command)
     mesh.post()
-    assert mesh.shows_all(), (mesh.accepted, mesh["serve"].edges())
+    assert mesh.shows_all(), mesh.found()
 
 
 def test_the_command_line_reads_the_directory_while_they_run(mesh):
@@ -217,7 +224,7 @@ def test_while_kafka_is_away_telemetry_is_refused_and_taken_again_later(mesh):
     mesh.broker.start()
     assert mesh.all_ready()
     mesh.post()
-    assert mesh.shows_all(), (mesh.accepted, mesh["serve"].edges())
+    assert mesh.shows_all(), mesh.found()
 
 
 @pytest.mark.parametrize(

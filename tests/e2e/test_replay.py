@@ -48,7 +48,7 @@ def test_a_replay_beside_the_others_changes_no_number(mesh):
     assert mesh.all_ready(), [one.ready() for one in mesh.running.values()]
     for _ in range(8):
         mesh.post()
-    assert mesh.shows_all(), mesh["serve"].graph()
+    assert mesh.shows_all(), mesh.found()
     replaying = replay(mesh)
     while replaying.poll() is None:
         mesh.post(1)
@@ -59,4 +59,4 @@ def test_a_replay_beside_the_others_changes_no_number(mesh):
     assert answer["messages"] >= 8
     assert answer["records"]["before"] == answer["records"]["after"] >= 40
     assert (answer["skipped"], answer["graph"]) == ([], "computed")
-    assert mesh.shows_all(), mesh["serve"].graph()
+    assert mesh.shows_all(), mesh.found()

@@ -33,6 +33,8 @@ pytestmark = [
     ),
 ]
 
+JOBS = ("envoy", "prometheus", "relabelled")
+
 REPORT = {"up", "scrape_duration_seconds", "scrape_samples_scraped"}
 OWN_REPORT = REPORT | {"scrape_samples_post_metric_relabeling", "scrape_series_added"}
 """Series that Prometheus adds itself."""
@@ -46,6 +48,19 @@ scrape_configs:
   file_sd_configs: [{{files: [envoy.json]}}]
 - job_name: prometheus
   static_configs: [{{targets: ["127.0.0.1:{prometheus}"], labels: {{env: test}}}}]
+- job_name: relabelled
+  static_configs: [{{targets: ["127.0.0.1:{prometheus}"], labels: {{env: test}}}}]
+  metric_relabel_configs:
+  - {{source_labels: [__name__], regex: "go_.*|.*_duration_seconds.*|up", action: drop}}
+  - source_labels: [__name__, env]
+    regex: prometheus_(tsdb_.*);test
+    target_label: __name__
+    replacement: renamed_$1
+  - {{source_labels: [handler, code], regex: "/api/v1/([a-z]+);2..", target_label: route}}
+  - {{source_labels: [job], action: Uppercase, target_label: copied}}
+  - {{source_labels: [instance], action: hashmod, modulus: 1000003, target_label: share}}
+  - {{regex: (interval|reason), action: labelmap, replacement: was_$1}}
+  - {{regex: (role|type), action: labeldrop}}
 """
 
 ROWS = """
@@ -59,13 +74,18 @@ class Both:
 
     rows: list[dict]
     scraped: dict[str, int]
-    series: dict[str, Counter[str]]
+    series: dict[str, list[dict[str, str]]]
     after_death: dict[str, int]
     told: dict
 
     def of(self, job: str, *, stale: bool = False) -> list[dict]:
         """The rows of a job."""
         return [row for row in self.rows if row["job"] == job and bool(row["flags"] & 1) == stale]
+
+    def names(self, job: str) -> Counter[str]:
+        """How many series of each name Prometheus has of a job, those it adds itself left out."""
+        names = Counter(one["__name__"] for one in self.series[job])
+        return Counter({name: count for name, count in names.items() if name not in OWN_REPORT})
 
     def ups(self, job: str) -> set[float]:
         """Every value of ``up``."""
@@ -135,10 +155,9 @@ class Prometheus:
         result = self._ask("query", query=query)["result"]
         return {one["metric"].get("job", ""): float(one["value"][1]) for one in result}
 
-    def series(self, job: str) -> Counter[str]:
-        """How many series of each name a job has just now."""
-        result = self._ask("query", query=f'{{job="{job}"}}')["result"]
-        return Counter(one["metric"]["__name__"] for one in result)
+    def series(self, job: str) -> list[dict[str, str]]:
+        """The labels of the series that a job has just now."""
+        return [one["metric"] for one in self._ask("query", query=f'{{job="{job}"}}')["result"]]
 
     def _ask(self, what: str, **parameters: str) -> dict:
         url = f"{self._url}/{what}?{urllib.parse.urlencode(parameters)}"
@@ -201,10 +220,10 @@ def both(tmp_path_factory: pytest.TempPathFactory) -> Both:
     return Both(rows(folder / "data"), settled, series, after, told)
 
 
-def compared(up: Up, here: Scraped) -> tuple[dict[str, int], dict[str, Counter[str]], dict, dict]:
+def compared(up: Up, here: Scraped) -> tuple[dict[str, int], dict[str, list], dict, dict]:
     """What Prometheus has of each job before and after Envoy's death, and what was ingested."""
     asked = here.prometheus
-    assert wait(lambda: healthy(asked) == {"envoy": 1, "prometheus": 1}), "nobody is up"
+    assert wait(lambda: healthy(asked) == dict.fromkeys(JOBS, 1)), "nobody is up"
     for path in ("/", "/gone"):
         ask(f"http://127.0.0.1:{here.front}{path}")
     assert wait(lambda: served(asked)), "no request is seen"
@@ -216,7 +235,7 @@ def compared(up: Up, here: Scraped) -> tuple[dict[str, int], dict[str, Counter[s
     here.envoy.send_signal(signal.SIGKILL)
     here.envoy.wait(30)
     assert wait(lambda: healthy(asked).get("envoy") == 0)
-    after = {job: sum(asked.series(job).values()) for job in settled}
+    after = {job: len(asked.series(job)) for job in settled}
     before = stored(up)
     assert wait(lambda: stored(up) > before + 2 * settled["envoy"]), flow(up)
     return settled, series, after, ask(f"{up.api}/v1/ingest").json
@@ -240,7 +259,7 @@ def is_settled(asked: Prometheus) -> dict[str, int] | None:
     least = asked.value("min_over_time(scrape_samples_scraped[6s])")
     most = asked.value("max_over_time(scrape_samples_scraped[6s])")
     counts = asked.value("count_over_time(scrape_samples_scraped[6s])")
-    if len(least) < 2 or least != most or min(counts.values()) < 6:
+    if len(least) < len(JOBS) or least != most or min(counts.values()) < 6:
         return None
     return {job: int(samples) for job, samples in least.items()}
 
@@ -278,15 +297,55 @@ def last_scrape(mine: list[dict], samples: int) -> list[dict]:
         for row in mine
         if row["name"] == "scrape_samples_scraped" and row["value"] == samples
     )
-    return [row for row in mine if row["time"] == at and row["name"] not in REPORT]
+    return [row for row in mine if row["time"] == at and row["name"] not in OWN_REPORT]
 
 
 @pytest.mark.parametrize("job", ["envoy", "prometheus"])
 def test_as_many_samples_are_scraped_as_prometheus_scrapes(both: Both, job: str) -> None:
     found = sum(map(samples_of, last_scrape(both.of(job), both.scraped[job])), Counter())
-    theirs = Counter({n: c for n, c in both.series[job].items() if n not in OWN_REPORT})
+    theirs = both.names(job)
     assert sum(theirs.values()) == both.scraped[job] > 100
     assert found == theirs
+
+
+def test_rules_for_metrics_leave_what_they_leave_in_prometheus(both: Both) -> None:
+    mine = last_scrape(both.of("relabelled"), both.scraped["relabelled"])
+    left = both.names("relabelled")
+    assert sum(map(samples_of, mine), Counter()) == left
+    assert 50 < sum(left.values()) < both.scraped["relabelled"] - 50
+    assert any(name.startswith("renamed_tsdb_") for name in left)
+    of_target = {"job": "relabelled", "env": "test"}
+    theirs = {
+        frozenset((one.items() - of_target.items()) - {("instance", one["instance"])})
+        for one in both.series["relabelled"]
+        if one["__name__"] not in OWN_REPORT
+    }
+    ours = {
+        frozenset({"__name__": row["name"], **json.loads(row["attributes"])}.items())
+        for row in mine
+        if row["type"] in {"sum", "gauge"}
+    }
+    assert len(ours) > 50
+    assert ours <= theirs
+    told = {
+        row["value"]
+        for row in both.of("relabelled")
+        if row["name"] == "scrape_samples_post_metric_relabeling"
+    }
+    assert sum(left.values()) in told
+
+
+def test_a_new_name_keeps_its_type(both: Both) -> None:
+    types = {row["name"]: row["type"] for row in both.of("prometheus") if "_tsdb_" in row["name"]}
+    renamed = {row["name"]: row["type"] for row in both.of("relabelled")}
+    kept = {
+        name: kind
+        for before, kind in types.items()
+        if (name := before.replace("prometheus_tsdb_", "renamed_tsdb_")) in renamed
+    }
+    assert len(kept) > 20
+    assert {name: renamed[name] for name in kept} == kept
+    assert {"sum", "gauge", "histogram"} <= set(kept.values())
 
 
 def test_counters_and_histograms_are_what_they_are(both: Both) -> None:
@@ -307,7 +366,7 @@ def test_counters_and_histograms_are_what_they_are(both: Both) -> None:
 
 def test_when_envoy_dies_both_say_so_and_end_its_series(both: Both) -> None:
     assert both.ups("envoy") == {0, 1}
-    assert both.ups("prometheus") == {1}
+    assert both.ups("prometheus") == both.ups("relabelled") == {1}
     assert both.after_death["envoy"] == len(OWN_REPORT)
     ended = {(row["name"], row["attributes"]) for row in both.of("envoy", stale=True)}
     last = last_scrape(both.of("envoy"), both.scraped["envoy"])
@@ -315,7 +374,8 @@ def test_when_envoy_dies_both_say_so_and_end_its_series(both: Both) -> None:
     assert both.of("prometheus", stale=True) == []
 
 
-def test_nothing_of_it_is_lost_or_set_aside(both: Both) -> None:
+def test_nothing_of_it_is_lost_but_what_rules_made_equal(both: Both) -> None:
     (told,) = [one for one in both.told["items"] if one["source"] == "scrape"]
-    assert told["received"] == told["accepted"] > 1000
-    assert (told["dropped"], told["rejected"], told["quarantined"]) == (0, 0, 0)
+    assert told["received"] == told["accepted"] + told["dropped"] > 1000
+    assert list(told["reasons"]["dropped"]) == ["a series twice after metric_relabel_configs"]
+    assert (told["rejected"], told["quarantined"]) == (0, 0)

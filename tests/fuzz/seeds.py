@@ -11,6 +11,9 @@ import orjson
 
 from pipeline.decode import DECODERS
 from pipeline.decode.__main__ import SAMPLES
+from pipeline.decode.door import MaskedKeys, admit_foreign
+from pipeline.errors import DecodeError
+from pipeline.model.pods import ContainerLog
 from pipeline.model.topics import FORMAT_SIGNAL
 from tests.zipkin_pb import list_of
 
@@ -34,6 +37,24 @@ def _records() -> bytes:
     return orjson.dumps({"records": [{"data": data}, {"kinesis": {"data": data}}]})
 
 
+def _contained() -> list[bytes]:
+    """Lines as container runtimes keep them, and behind a line that says whose they are."""
+    log = ContainerLog("shop", "cart-0", "app").line()
+    found = []
+    for name in ("envoy_text", "combined", "ztunnel", "kong_json"):
+        lines = SAMPLES[name]().splitlines()
+        cri = b"".join(
+            b"2026-03-02T10:15:33Z stdout P %b\n2026-03-02T10:15:33Z stdout F %b\n"
+            % (line[:20], line[20:])
+            for line in lines
+        )
+        told = [{"log": f"{line.decode()}\n", "stream": "stdout", "time": "2026-03-02T10:15:33Z"}
+                for line in lines]  # fmt: skip
+        docker = b"".join(orjson.dumps(one, option=orjson.OPT_APPEND_NEWLINE) for one in told)
+        found += [cri, docker, log + cri]
+    return found
+
+
 def _zipkin_proto() -> bytes:
     told = orjson.loads((GOLDEN / "zipkin_v2.in.json").read_bytes())
     return list_of(told).SerializeToString(deterministic=True)
@@ -44,7 +65,7 @@ def messages() -> Sequence[bytes]:
     """All that is known to be good in some format."""
     golden = [path.read_bytes() for path in sorted(GOLDEN.glob("*.in.*"))]
     samples = [sample() for sample in SAMPLES.values()]
-    wrapped = (_wrapped(), _records(), _zipkin_proto())
+    wrapped = (_wrapped(), _records(), _zipkin_proto(), *_contained())
     return [message for message in (*golden, *samples, *wrapped) if len(message) <= SEED_BYTES]
 
 
@@ -55,5 +76,9 @@ def seeds() -> Mapping[str, Sequence[bytes]]:
 
 
 def _rows(name: str, message: bytes) -> int:
+    try:
+        message = admit_foreign(name, message, MaskedKeys())
+    except DecodeError:
+        return 0
     rows = DECODERS[name]([message]).batches.get(FORMAT_SIGNAL[name])
     return 0 if rows is None else rows.num_rows

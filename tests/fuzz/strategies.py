@@ -12,6 +12,8 @@ TOKENS = (
     b"NaN", b"Infinity", b"null", b"true", b"18446744073709551616", b"-9223372036854775809",
     b"99999999999999999999999999", b"0x7f", b"\x0a\x00", b"\x12\x02\x0a\x00", b"\x0b", b"\x0c",
     b"\x0a\xff\xff\xff\xff\x0f", b"\x80" * 10 + b"\x01", b"\x1f\x8b", b"# TYPE ", b"# EOF\n", b"{}",
+    b"2026-03-02T10:15:33Z stdout P ", b"\n2026-03-02T10:15:33Z stderr F:x ", b'{"log":"',
+    b'\\n","stream":"stdout","time":"2026-03-02T10:15:33Z"}\n', b"# meshweir pod {",
 )  # fmt: skip
 """What parsers trip over: half a character, numbers beyond 64 bits, tags and lengths."""
 

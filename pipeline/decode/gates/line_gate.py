@@ -9,6 +9,7 @@ from typing import Final
 
 from pipeline.decode import DECODERS, module_of
 from pipeline.decode.gates.gate import Admission, Gate
+from pipeline.decode.lines.container_lines import bare, opened
 from pipeline.decode.lines.lines import Checked, LineFormat
 from pipeline.decode.privacy.masking import MaskedKeys
 from pipeline.errors import DecodeError
@@ -43,8 +44,9 @@ def _must_be_records(body: bytes) -> None:
 
 def admit_lines(format_name: str, body: bytes, masked: MaskedKeys) -> Admission:
     """Hide secrets and persons in whole lines and count their records, whatever the bytes are."""
+    lines = opened(body).text
     open_lines = line_format(format_name).opened
-    lines = open_lines(body) if open_lines else body
+    lines = open_lines(lines) if open_lines else lines
     masked_lines = masked.mask_text(lines, format_name)
     records, refused = _checked(format_name, masked_lines)
     if len(lines) != len(body):
@@ -66,6 +68,12 @@ def line_format(format_name: str) -> LineFormat:
     """What is known of one of ``LINE_FORMATS``."""
     found: LineFormat = module_of(format_name).LINES
     return found
+
+
+def logged_lines(text: bytes) -> list[bytes]:
+    """The lines that were logged, without what a container runtime wrapped them into."""
+    lines = bare(opened(text).text).split(b"\n")
+    return [line.strip() for line in lines if line.strip()]
 
 
 def format_of_lines(lines: list[bytes]) -> str | None:

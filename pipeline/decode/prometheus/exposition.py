@@ -199,15 +199,10 @@ def _with_scrapes(points: Points, samples: Samples, heads: Sequence[Scrape | Non
     """The points, and those that tell of the scrapes themselves."""
     scraped = np.bincount(samples.owners[~samples.stale], minlength=len(heads)).tolist()
     rows = [
-        (index, _nanoseconds(head.at_ms), name, value)
+        (index, _nanoseconds(head.at_ms), name, float(value))
         for index, head in enumerate(heads)
-        if head is not None and head.duration_seconds is not None
-        for name, value in (
-            ("up", float(head.up)),
-            ("scrape_duration_seconds", head.duration_seconds),
-            ("scrape_samples_scraped", float(scraped[index])),
-        )
-        if _nanoseconds(head.at_ms) != NOTHING
+        if head is not None and _nanoseconds(head.at_ms) != NOTHING
+        for name, value in head.report(scraped[index]).items()
     ]
     if not rows:
         return points

@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from pipeline.decode.kernels.kernel import Ints
+from pipeline.decode.lines.container_lines import bare
 from pipeline.decode.lines.lines import Checked
 from pipeline.decode.records.record_cells import Cells, column_of, truths
 from pipeline.decode.records.record_plan import Records, compile_records
@@ -85,10 +86,11 @@ def cells_of(messages: Sequence[bytes], records: Records) -> Cells:
     """The records of messages.
 
     Args:
-        messages: JSON text in any layout.
+        messages: JSON text in any layout; what a container runtime wrote before a line is none.
         records: what is looked for in each record.
     """
     names = records.names
+    messages = [bare(message) for message in messages]
     return Cells(walk(messages, compile_records(records), len(names)), names)
 
 

@@ -9,6 +9,7 @@ from collectors.delivery import parts_of
 from pipeline.decode import DECODERS
 from pipeline.decode.door import MaskedKeys, admit
 from pipeline.errors import MessageTooLarge
+from pipeline.model.pods import ContainerLog
 from tests.pipeline.decode.gateway_rows import rows
 
 
@@ -33,6 +34,15 @@ def test_lines_stay_whole_and_parts_fit_where_they_can(
     parts = list(line_parts(text, size=size))
     assert b"".join(parts) == text
     assert all(len(part) <= size or part.count(b"\n", 0, -1) == 0 for part in parts)
+
+
+def test_whose_log_it_is_stands_before_every_part() -> None:
+    head = ContainerLog("shop", "cart-0", "app").line()
+    body = head + b"".join(b"line %d\n" % number for number in range(20))
+    parts = list(line_parts(body, size=len(head) + 30))
+    assert len(parts) > 2
+    assert all(part.startswith(head) and len(part) <= len(head) + 30 for part in parts)
+    assert head + b"".join(part.removeprefix(head) for part in parts) == body
 
 
 @pytest.mark.parametrize("form", ["array", "indented", "lines"])

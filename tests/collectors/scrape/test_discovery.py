@@ -40,12 +40,14 @@ class Heard:
     def __init__(self) -> None:
         self.groups: dict[str, list[str]] = {}
         self.labels: list[dict[str, str]] = []
+        self.found: list[Found] = []
         self.times = 0
 
     def tell(self, source: str, found: Sequence[Found]) -> None:
         """Take a group."""
         self.times += 1
         self.labels = [dict(one.labels) for one in found]
+        self.found += found
         self.groups[source] = [one.labels["__address__"] for one in found]
 
     async def until(self, expected: list[str]) -> None:

@@ -197,6 +197,23 @@ async def test_credentials_do_not_follow_a_redirect_elsewhere(
         assert "authorization" not in other.asked[0].headers
 
 
+async def test_headers_of_the_configuration_are_sent_to_the_named_server_alone(
+    server: Exposer, tmp_path: Path
+) -> None:
+    (tmp_path / "key").write_text("s3cret\n")
+    headers = {"X-Tenant": {"values": ["shop"]}, "X-Key": {"files": [tmp_path / "key"]}}
+    async with exposing() as other:
+        other.exposes(b"a 1\n")
+        server.answers["/metrics"] = redirect("/here")
+        server.answers["/here"] = redirect(f"{other.url}/metrics")
+        await get(f"{server.url}/metrics", http_headers=headers)
+        for asked in server.asked:
+            assert (asked.headers["x-tenant"], asked.headers["x-key"]) == ("shop", "s3cret")
+        assert len(server.asked) == 2
+        assert "x-tenant" not in other.asked[0].headers
+        assert "x-key" not in other.asked[0].headers
+
+
 async def test_cookies_are_not_kept(server: Exposer) -> None:
     server.exposes(b"a 1\n", set_cookie="a=b; Path=/")
     fetcher = Fetcher(Access(), max_body_bytes=LIMIT, connections=1)
@@ -269,6 +286,18 @@ async def test_a_certificate_is_checked_against_the_named_authority(tmp_path: Pa
             failed = await fails(url, tls_config=untrusting)
             assert failed.reason == "connection"
             assert "CERTIFICATE_VERIFY_FAILED" in str(failed)
+
+
+async def test_versions_of_tls_may_be_narrowed(tmp_path: Path) -> None:
+    files = certificate(tmp_path, "127.0.0.1")
+    context = serving(files)
+    context.maximum_version = ssl.TLSVersion.TLSv1_2
+    async with exposing(context) as server:
+        server.exposes(b"a 1\n")
+        url, ours = f"{server.url}/metrics", {"ca_file": files[0]}
+        assert (await get(url, tls_config=ours | {"max_version": "TLS12"})).body == b"a 1\n"
+        failed = await fails(url, tls_config=ours | {"min_version": "TLS13"})
+        assert failed.reason == "connection"
 
 
 async def test_a_server_may_be_known_by_another_name(tmp_path: Path) -> None:

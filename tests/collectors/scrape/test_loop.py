@@ -12,12 +12,13 @@ import pytest
 
 from collectors.intake import Intake
 from collectors.scrape.access import Access
-from collectors.scrape.exposition import ACCEPT
+from collectors.scrape.config import ScrapeJob
 from collectors.scrape.fetch import Fetcher
 from collectors.scrape.loop import TargetLoop
 from collectors.scrape.target import Target
+from collectors.scrape.terms import terms_of
 from collectors.scrape.turnstile import Turnstile
-from collectors.settings import IntakeSettings
+from collectors.settings import IntakeSettings, ScrapeSettings
 from pipeline.bus.settings import EmbeddedBusSettings
 from pipeline.decode import DECODERS
 from pipeline.model.ledger import Flow, Ledger, Outcome
@@ -30,6 +31,7 @@ from tests.collectors.scrape.exposer import Exposer, answer, exposing, silence
 pytestmark = pytest.mark.anyio
 
 FLOW = Flow("scrape", "metric_points")
+LABELS = (("instance", "one"), ("job", "shop"))
 RESOURCE = (("service.instance.id", "one"), ("service.name", "shop"))
 
 
@@ -83,22 +85,26 @@ async def desk(
     bus: dict[str, object] | None = None,
     intake: dict[str, object] | None = None,
     interval: float = 15.0,
-    max_samples: int = 1000,
     max_body_bytes: int = 100_000,
+    **says: object,
 ) -> AsyncIterator[Desk]:
+    """A loop whose job says these things."""
+    job = ScrapeJob.model_validate({"job_name": "shop"} | says)
+    limits = ScrapeSettings(max_samples=1000, max_body_bytes=max_body_bytes)
     settings = EmbeddedBusSettings.model_validate({"min_free_bytes": 0} | (bus or {}))
     gated = GatedBus(directory, settings)
     await gated.start()
     ledger = Ledger()
     fetcher = Fetcher(Access(), max_body_bytes=max_body_bytes, connections=4)
     async with exposing() as server:
-        target = Target("shop", "one", f"{server.url}/metrics?k=s3cret", interval, 1, RESOURCE)
+        url = f"{server.url}/metrics?k=s3cret"
+        target = Target("shop", "one", url, interval, 1, RESOURCE, LABELS)
         loop = TargetLoop(
             target,
             fetcher,
             Intake(gated, ledger, IntakeSettings.model_validate(intake or {})),
             Turnstile(2),
-            max_samples=max_samples,
+            terms_of(job, target, limits),
         )
         yield Desk(server, loop, gated, ledger)
     gated.gate.set()
@@ -123,7 +129,12 @@ async def test_the_body_is_on_the_bus_as_it_came_behind_a_line_about_it(tmp_path
         assert 0 < about.duration_seconds < 5
         assert at.count(Outcome.ACCEPTED) == 2 + 3  # and what tells of the scrape
         asked = at.server.asked[0].headers
-        assert asked["accept"] == ACCEPT
+        assert asked["accept"] == (
+            "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.6,"
+            "application/openmetrics-text;version=0.0.1;q=0.5,"
+            "text/plain;version=1.0.0;escaping=allow-utf-8;q=0.4,"
+            "text/plain;version=0.0.4;q=0.3,*/*;q=0.2"
+        )
         assert asked["x-prometheus-scrape-timeout-seconds"] == "1"
         assert asked["user-agent"] == "Meshweir"
 
@@ -375,3 +386,172 @@ async def test_stopping_finishes_the_scrape_under_way(tmp_path: Path) -> None:
         at.bus.gate.set()
         await running
         assert len(await at.messages()) == 1
+
+
+UNPOD = {"metric_relabel_configs": [{"regex": "pod", "action": "labeldrop"}]}
+DROP = {"metric_relabel_configs": [
+    {"source_labels": ["__name__"], "regex": "b.*", "action": "drop"},
+    {"source_labels": ["__name__"], "regex": "up", "action": "drop"},
+]}  # fmt: skip
+
+
+async def test_what_rules_drop_is_not_on_the_bus_and_what_is_told_of_the_scrape_is(
+    tmp_path: Path,
+) -> None:
+    async with desk(tmp_path, **DROP) as at:
+        at.server.exposes(b"# TYPE a counter\na 1\nb 1\nb_2 2\n")
+        await at.loop.scrape()
+        about, rest = await at.last()
+        assert rest == b"# TYPE a counter\na 1\n"
+        assert about.exposed == 3
+        assert {row["name"]: row["value"] for row in await at.rows()} == {
+            "a": 1, "up": 1, "scrape_duration_seconds": about.duration_seconds,
+            "scrape_samples_scraped": 3, "scrape_samples_post_metric_relabeling": 1,
+        }  # fmt: skip
+        assert at.dropped == {}
+        assert at.loop.standing.samples == 1
+
+
+async def test_series_end_by_the_names_that_rules_gave_them(tmp_path: Path) -> None:
+    async with desk(tmp_path, **UNPOD) as at:
+        at.server.exposes(b'# TYPE a counter\na{pod="1",x="1"} 1\nc{pod="1"} 1\n')
+        await at.loop.scrape()
+        at.server.exposes(b'c{pod="2"} 2\n')
+        await at.loop.scrape()
+        _, rest = await at.last()
+        assert rest == b'c 2\n# TYPE a counter\n# meshweir stale a{x="1"}\n'
+        at.server.answers["/metrics"] = answer(b"", status=503)
+        await at.loop.scrape()
+        assert (await at.last())[0].exposed == 0
+        await at.loop.end()
+        ended = {row["name"] for row in await at.rows() if row["flags"]}
+        assert ended == {
+            "up", "scrape_duration_seconds", "scrape_samples_scraped",
+            "scrape_samples_post_metric_relabeling",
+        }  # fmt: skip
+
+
+async def test_series_that_rules_made_equal_are_counted(tmp_path: Path) -> None:
+    async with desk(tmp_path, **UNPOD) as at:
+        at.server.exposes(b'a{pod="1"} 1\na{pod="2"} 2\na{pod="3"} 3\n')
+        await at.loop.scrape()
+        assert (await at.last())[1] == b"a 1\n"
+        assert at.dropped == {"a series twice after metric_relabel_configs": 2}
+
+
+async def test_secrets_that_rules_put_into_labels_are_masked(tmp_path: Path) -> None:
+    rule = {"source_labels": ["x"], "target_label": "api_key"}
+    async with desk(tmp_path, metric_relabel_configs=[rule]) as at:
+        at.server.exposes(b'a{x="s3cret-of-a-consumer"} 1\n')
+        await at.loop.scrape()
+        assert b'api_key="s3cret' not in (await at.messages())[-1].value
+
+
+@pytest.mark.parametrize(
+    ("says", "reason"),
+    [
+        ({"sample_limit": 2}, "too many samples"),
+        ({"sample_limit": 2} | UNPOD, "too many samples"),
+        ({"label_limit": 3}, "label_limit"),
+        ({"label_name_length_limit": 7}, "label_name_length_limit"),
+        ({"label_value_length_limit": 3}, "label_value_length_limit"),
+        ({"metric_relabel_configs": [{"regex": "__name__", "action": "labeldrop"}]},
+         "no name after metric_relabel_configs"),
+    ],
+)  # fmt: skip
+async def test_a_scrape_past_a_limit_of_its_job_fails(
+    tmp_path: Path, says: dict[str, object], reason: str
+) -> None:
+    async with desk(tmp_path, **says) as at:
+        at.server.exposes(b'a{x="1"} 1\na{x="2"} 1\na{pod="four"} 1\n')
+        await at.loop.scrape()
+        about, rest = await at.last()
+        assert (about.up, rest) == (False, b"")
+        assert at.dropped == {reason: 1}
+
+
+async def test_the_limit_of_samples_is_for_what_rules_leave(tmp_path: Path) -> None:
+    async with desk(tmp_path, sample_limit=2, **DROP) as at:
+        at.server.exposes(b"a 1\nb 1\nc 1\n")
+        await at.loop.scrape()
+        assert at.loop.standing.up
+        at.server.exposes(b"a 1\nb 1\nc 1\nd 1\n")
+        await at.loop.scrape()
+        assert not at.loop.standing.up
+
+
+async def test_times_are_those_of_the_scrape_where_the_targets_are_not_honored(
+    tmp_path: Path,
+) -> None:
+    async with desk(tmp_path, honor_timestamps=False) as at:
+        at.server.exposes(b"a 1 1700000000000\n")
+        await at.loop.scrape()
+        assert (await at.last())[1] == b"a 1\n"
+        at.server.exposes(b"")
+        await at.loop.scrape()
+        assert (await at.last())[1] == b"# meshweir stale a\n"
+
+
+async def test_the_end_of_series_with_times_is_told_when_asked_for(tmp_path: Path) -> None:
+    async with desk(tmp_path, track_timestamps_staleness=True) as at:
+        at.server.exposes(b"a 1 1700000000000\n")
+        await at.loop.scrape()
+        assert (await at.last())[1] == b"a 1 1700000000000\n"
+        at.server.exposes(b"")
+        await at.loop.scrape()
+        assert (await at.last())[1] == b"# meshweir stale a\n"
+
+
+async def test_a_large_scrape_that_rules_changed_is_cut_and_told_once(tmp_path: Path) -> None:
+    async with desk(tmp_path, bus={"max_message_bytes": 20_000}, **DROP) as at:
+        lines = b"".join(b'a{series="%d"} 1\n' % number for number in range(990))
+        at.server.exposes(b"# TYPE a counter\n" + lines + b"b 1\n")
+        await at.loop.scrape()
+        messages = await at.messages()
+        assert len(messages) == 2
+        decoded = DECODERS["prometheus_text"]([message.value for message in messages])
+        told = {
+            row["name"]: row["value"]
+            for row in decoded.batches["metric_points"].to_pylist()
+            if row["name"] != "a"
+        }
+        assert (told["scrape_samples_scraped"], told["scrape_samples_post_metric_relabeling"]) == (
+            991,
+            990,
+        )
+
+
+@pytest.mark.parametrize(
+    ("says", "accept", "encoding"),
+    [
+        ({"scrape_protocols": ["PrometheusText0.0.4", "PrometheusProto", "OpenMetricsText1.0.0"]},
+         ("text/plain;version=0.0.4;q=0.6,application/openmetrics-text;version=1.0.0;"
+          "escaping=allow-utf-8;q=0.5,*/*;q=0.4"), "gzip"),
+        ({"scrape_protocols": ["OpenMetricsText1.0.0"], "metric_name_validation_scheme": "legacy",
+          "enable_compression": False},
+         "application/openmetrics-text;version=1.0.0;escaping=underscores;q=0.6,*/*;q=0.5",
+         "identity"),
+        ({"scrape_protocols": ["PrometheusText1.0.0"], "metric_name_escaping_scheme": "dots"},
+         "text/plain;version=1.0.0;escaping=dots;q=0.6,*/*;q=0.5", "gzip"),
+    ],
+)  # fmt: skip
+async def test_a_target_is_asked_as_the_job_says(
+    tmp_path: Path, says: dict[str, object], accept: str, encoding: str
+) -> None:
+    async with desk(tmp_path, **says) as at:
+        at.server.exposes(b"a 1\n")
+        await at.loop.scrape()
+        asked = at.server.asked[0].headers
+        assert (asked["accept"], asked["accept-encoding"]) == (accept, encoding)
+
+
+@pytest.mark.parametrize("content_type", ["", "application/x-metrics"])
+async def test_an_answer_without_a_known_type_is_in_the_protocol_of_the_fallback(
+    tmp_path: Path, content_type: str
+) -> None:
+    async with desk(tmp_path, fallback_scrape_protocol="OpenMetricsText1.0.0") as at:
+        at.server.exposes(b"a 1\n# EOF\n", content_type=content_type)
+        await at.loop.scrape()
+        (message,) = await at.messages()
+        assert message.headers["format"] == "openmetrics_text"
+        assert at.loop.standing.up

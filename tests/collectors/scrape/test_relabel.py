@@ -1,9 +1,13 @@
 """Relabelling does what Prometheus' does; the cases are those of its ``relabel_test.go``."""
 
+import json
+
 import pytest
 from pydantic import ValidationError
 
+from collectors.scrape.expression import Expression
 from collectors.scrape.relabel import RelabelRule, relabelled
+from tests.collectors.scrape.relabel_cases import GOLDEN, cases
 
 A = {"a": "foo", "b": "bar", "c": "baz"}
 
@@ -127,8 +131,33 @@ def test_rules_do_what_those_of_prometheus_do(
         ({"action": "keep", "regex": "("}, "a regular expression"),
         ({"action": "mirror", "target_label": "a"}, "'replace', 'keep'"),
         ({"target_label": "a", "regx": "b"}, "regx"),
+        ({"action": "labelmap", "replacement": ""}, "a replacement that is a name"),
+        ({"action": "labeldrop", "regex": "a", "target_label": "b"}, "no target_label"),
+        ({"action": "keepequal", "target_label": "b", "regex": "a"}, "no regex"),
+        ({"action": "lowercase", "target_label": "b", "replacement": "a"}, "no replacement"),
     ],
 )
 def test_rules_that_make_no_sense_are_refused(rule: dict[str, object], told: str) -> None:
     with pytest.raises(ValidationError, match=told):
         RelabelRule.model_validate(rule)
+
+
+def test_cases_at_random_become_what_prometheus_made_of_them() -> None:
+    golden = [json.loads(line) for line in GOLDEN.read_text().splitlines()]
+    assert [{"labels": one["labels"], "rules": one["rules"]} for one in golden] == cases()
+    outcomes = set()
+    for case in golden:
+        try:
+            rules = [RelabelRule.model_validate(rule) for rule in case["rules"]]
+        except ValidationError:
+            after: object = "refused"
+        else:
+            after = relabelled(case["labels"], rules)
+        assert after == case["after"], case
+        outcomes.add("changed" if isinstance(after, dict) else after)
+    assert outcomes == {"changed", "refused", None}
+
+
+def test_no_text_keeps_an_expression_busy() -> None:
+    """Python's own would try all ways to part so many letters: more than there are atoms."""
+    assert Expression("(a*)*(a*)*(a*)*b").match("a" * 20_000) is None

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import partial
 from pathlib import Path
 
 import orjson
@@ -11,6 +12,7 @@ import pytest
 from collectors.registry import RECEIVERS
 from collectors.scrape import pursuit
 from collectors.scrape.discovery import StaticDiscovery
+from collectors.scrape.dns_records import DnsDiscovery
 from collectors.scrape.loop import SOURCE
 from collectors.settings import CollectorSettings, ScrapeSettings
 from pipeline.errors import InvalidInput
@@ -18,6 +20,7 @@ from pipeline.model.ledger import Outcome
 from pipeline.model.scrape import Scrape
 from pipeline.model.topics import RAW_TELEMETRY
 from tests.collectors.bench import Bench, running
+from tests.collectors.scrape.dns_server import dns_server
 from tests.collectors.scrape.exposer import Exposer, answer, exposing
 from tests.collectors.scrape.pod_objects import istio_pod, linkerd_pod
 from tests.collectors.scrape.pod_server import PodServer
@@ -114,6 +117,37 @@ async def test_targets_of_files_come_and_go(tmp_path: Path, server: Exposer) -> 
         about, rest = (await scrapes(at))[-1]
         assert (about.up, about.duration_seconds) == (False, None)
         assert rest.startswith(b"# TYPE a counter\n# meshweir stale a\n")
+
+
+async def test_targets_of_dns_are_scraped(
+    tmp_path: Path, server: Exposer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "prometheus.yml"
+    file.write_text(f"""
+scrape_configs:
+- job_name: meshweir
+  dns_sd_configs:
+  - {{names: [collector], type: A, port: {server.port}, refresh_interval: 100ms}}
+  relabel_configs:
+  - {{source_labels: [__meta_dns_name], target_label: role}}
+  metric_relabel_configs:
+  - {{source_labels: [role], target_label: told_by}}
+""")
+    async with dns_server() as names:
+        names.records["collector.", "A"] = ["A 127.0.0.1"]
+        asking = partial(DnsDiscovery, resolver=names.resolver)
+        monkeypatch.setattr("collectors.scrape.jobs.DnsDiscovery", asking)
+        async with running(tmp_path, scrape={"config_file": file} | QUICK) as at:
+            ((about, rest), *_) = await until_told(at, "meshweir")
+            assert about.resource["role"] == "collector"
+            assert about.exposed == 1
+            assert rest == b'# TYPE a counter\na{told_by="collector"} 1\n'
+            names.records.clear()
+
+            async def has_ended() -> bool:
+                return b"# meshweir stale up\n" in (await scrapes(at))[-1][1]
+
+            await until(has_ended)
 
 
 async def test_a_prometheus_yml_is_followed(tmp_path: Path, server: Exposer) -> None:

@@ -266,6 +266,21 @@ def test_a_scrape_tells_of_itself() -> None:
     assert {row["resource"]["service.name"] for row in found} == {"cart"}
 
 
+def test_a_scrape_whose_text_rules_changed_tells_how_many_samples_there_were() -> None:
+    head = Scrape(AT_MS, 0.25, up=True, exposed=7)
+    assert Scrape.of(head.line()) == head
+    told = {row["name"]: row.get("value") for row in rows("a 1\nb 2\n", head=head)}
+    assert told["scrape_samples_scraped"] == 7.0
+    assert told["scrape_samples_post_metric_relabeling"] == 2.0
+
+
+@pytest.mark.parametrize("exposed", [b"null", b'"x"', b"[]", b"{}"])
+def test_a_number_of_samples_that_is_none_is_refused(exposed: bytes) -> None:
+    line = Scrape(AT_MS, 0.25, up=True, exposed=7).line().replace(b":7", b":" + exposed)
+    (refusal,) = DECODERS[PROMETHEUS]([line + b"a 1\n"]).refused
+    assert refusal.whole
+
+
 @pytest.mark.parametrize("name", EXPOSITION_FORMATS)
 def test_a_target_that_did_not_answer_is_down(name: str) -> None:
     head = Scrape(AT_MS, 10.0, up=False)

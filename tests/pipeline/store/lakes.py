@@ -22,7 +22,7 @@ def lake_settings(request: pytest.FixtureRequest) -> StoreSettings:
     if request.param == "postgres":
         server: postgres.Postgres = request.getfixturevalue("postgres_server")
         catalog = server.database()
-    return StoreSettings(backend=Backend.DUCKLAKE, catalog=catalog, threads=1)
+    return StoreSettings(backend=Backend.DUCKLAKE, catalog=catalog, threads=2)
 
 
 NO_LINKS: Final = pl.DataFrame(schema={"home": pl.Int64, "slice": pl.Int64})

@@ -1,5 +1,6 @@
 """What only DuckLake does: several processes write, and files are tidied."""
 
+import contextlib
 import itertools
 import os
 import time
@@ -228,6 +229,28 @@ def test_small_files_are_merged_and_answers_stay(opener: Opener, tmp_path: Path)
     assert store.noticed() == list(range(1, 22))
 
 
+def test_a_reader_keeps_its_view_while_files_are_merged(
+    tmp_path: Path, settings: StoreSettings
+) -> None:
+    # with one thread DuckDB scans the catalog as it should of itself
+    settings = settings.model_copy(update={"threads": 2})
+    store = open_store(tmp_path, settings)
+    for number in range(20):
+        store.write({"spans": spans([number])}, expected={P: number}, positions={P: number + 1})
+    reading = connect(tmp_path, settings, read_only=True)
+    counts = "SELECT (SELECT count(*) FROM spans), (SELECT count(*) FROM slices)"
+    with reading.session() as session:
+        session.run("BEGIN")
+        assert session.rows("SELECT count(*) FROM resources") == [(0,)]
+        assert store.compact(now=0)["spans"] == 20
+        store.write({"spans": spans([20])}, expected={P: 20}, positions={P: 21})
+        assert session.rows(counts) == [(20, 20)]
+        session.run("ROLLBACK")
+        assert session.rows(counts) == [(21, 21)]
+    reading.close()
+    store.close()
+
+
 def answers(store: Store) -> list[object]:
     """What a reader sees, whatever the order."""
     found = store.ask("edge_minutes", start=0, end=1).sort("server", "counts")
@@ -239,6 +262,18 @@ def answers(store: Store) -> list[object]:
         store.quiet_units(),
         store.positions(),
     ]
+
+
+def test_a_directory_may_be_moved(tmp_path: Path) -> None:
+    settings = StoreSettings(backend=Backend.DUCKLAKE)
+    before, after = tmp_path / "before", tmp_path / "after"
+    with contextlib.closing(open_store(before, settings)) as store:
+        store.write({"spans": spans([0])}, expected={}, positions={P: 1})
+    before.rename(after)
+    with contextlib.closing(open_store(after)) as store:
+        store.write({"spans": spans([1])}, expected={P: 1}, positions={P: 2})
+        assert store.ask("trace_keys", slices=[1, 2]).height == 2
+    assert not before.exists()
 
 
 def test_what_is_expired_leaves_files_and_catalog(opener: Opener, tmp_path: Path) -> None:
