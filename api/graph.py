@@ -150,6 +150,9 @@ def edges_as_answered(edges: pl.DataFrame) -> pl.DataFrame:
         "reporters",
         "agreement",
         "coverage",
+        "request_bytes",
+        "response_bytes",
+        "paths_agreement",
     )
 
 

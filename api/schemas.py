@@ -140,6 +140,17 @@ class Edge(Answer):
         description="Tellings over the requests they stand for; 1 when nothing was sampled away.",
         examples=[1.0],
     )
+    request_bytes: Count | None = Field(
+        description="Bytes that went to the server; null when no metric tells.", examples=[51200]
+    )
+    response_bytes: Count | None = Field(
+        description="Bytes that came back; null when no metric tells.", examples=[810000]
+    )
+    paths_agreement: Ratio | None = Field(
+        description="Fewest over most requests among the paths by which metrics of the same proxies"
+        " came; null when each came by one.",
+        examples=[0.998],
+    )
 
 
 class WindowAnswer(Answer):

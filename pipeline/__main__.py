@@ -11,7 +11,7 @@ from typing import Final
 import numpy as np
 import polars as pl
 
-from pipeline.analyze import pair
+from pipeline.analyze import exponential, pair
 from pipeline.analyze.arrays import read_only
 from pipeline.analyze.histogram import quantiles
 from pipeline.decode.__main__ import main as compile_decoders
@@ -33,9 +33,14 @@ _SPAN: Final = {
 }
 """Columns of ``pair.pair``; one span of zeros takes it through all kernels."""
 
+_POINT: Final = {
+    "scale": 0, "zero_count": 0, "zero_threshold": 0.0, "positive_offset": 0,
+    "positive_counts": [1],
+}  # fmt: skip
+
 
 def compile_analysis() -> None:
-    """Take one span through pairing, homes and quantiles."""
+    """Take one span through pairing, homes and quantiles, and one point through its buckets."""
     pair.pair(pl.DataFrame({name: [0] for name in _SPAN}, schema=_SPAN))
     one = read_only(np.ones(1, np.uint64))
     homes = Homes(generation=1)
@@ -51,6 +56,7 @@ def compile_analysis() -> None:
         schema={"key": pl.Int64, "buckets": pl.List(pl.Int16), "counts": pl.List(pl.Int64)},
     )
     quantiles(histogram, ["key"], [0.5])
+    exponential.compared(pl.DataFrame([_POINT], schema=exponential.LISTS), np.ones(1, np.bool_))
 
 
 def main() -> None:

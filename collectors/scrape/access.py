@@ -89,8 +89,15 @@ class Authorization(Strict):
 class BasicAuth(Strict):
     """A user and a password, the latter from a file."""
 
-    username: str
+    username: str = ""
+    username_file: NamedFile | None = None
     password_file: NamedFile
+
+    @model_validator(mode="after")
+    def _one_user(self) -> Self:
+        if self.username and self.username_file is not None:
+            raise ValueError("one of username and username_file")
+        return self
 
 
 class TlsConfig(Strict):
@@ -167,8 +174,10 @@ class Access(Strict):
             InvalidInput: the file cannot be read.
         """
         if self.basic_auth is not None:
-            password = _secret(self.basic_auth.password_file, "basic_auth.password_file")
-            both = f"{self.basic_auth.username}:{password}"
+            basic, user = self.basic_auth, self.basic_auth.username
+            if basic.username_file is not None:
+                user = _secret(basic.username_file, "basic_auth.username_file")
+            both = f"{user}:{_secret(basic.password_file, 'basic_auth.password_file')}"
             return "Basic " + base64.b64encode(both.encode()).decode()
         if self.authorization is not None:
             token = _secret(self.authorization.credentials_file, "authorization.credentials_file")

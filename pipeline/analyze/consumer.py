@@ -10,6 +10,7 @@ from typing import Final
 import polars as pl
 
 from pipeline.model.consumers import OTHER
+from pipeline.model.tables import BY_METRICS
 from pipeline.model.topology import CLIENTS, NodeKind
 
 KEPT_PER_MINUTE: Final = 1000
@@ -67,10 +68,12 @@ def _shown(consumers: pl.DataFrame) -> pl.DataFrame:
 def _as_edges(consumers: pl.DataFrame, minutes: pl.DataFrame) -> pl.DataFrame:
     """Rows of consumers in the shape of those of edges."""
     nothing = {"client_workload", "client_version", "client_alias"}
+    untold = [column.name for column in BY_METRICS]
     return consumers.with_columns(
         pl.format("{}:{}", pl.lit(NodeKind.CONSUMER.value), "consumer").alias("client"),
         pl.lit(NodeKind.CONSUMER.value).alias("client_kind"),
         *(pl.lit(None, pl.String).alias(name) for name in nothing),
+        *(pl.lit(None, pl.Int64).alias(name) for name in untold),
     ).select(pl.col(name).cast(kind) for name, kind in minutes.schema.items())
 
 

@@ -26,6 +26,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from pipeline.analyze import exponential
 from pipeline.analyze.arrays import values
 
 MINUTE_NS: Final = 60_000_000_000
@@ -47,7 +48,7 @@ NO_VALUE: Final = 1
 I64 = npt.NDArray[np.int64]
 
 _LISTS: Final = ("time", "start_time", "flags", "value", "count", "sum", "min", "max",
-                 "bucket_counts")  # fmt: skip
+                 "bucket_counts", *exponential.LISTS)  # fmt: skip
 
 
 class Increases(NamedTuple):
@@ -55,14 +56,19 @@ class Increases(NamedTuple):
 
     Attributes:
         totals: one row per increase: ``series`` (u32), ``minute`` (Unix nanoseconds of its start),
-            ``count`` (millionths), ``sum`` (in the unit of the metric; null where there is none),
-            ``min`` and ``max`` (of the interval; null where not told).
+            ``count`` (millionths), ``sum`` (in the unit of the metric, of a counter what it rose
+            by; null where there is none), ``min`` and ``max`` (of the interval; null where not
+            told).
         buckets: one row per bucket that rose: ``series``, ``minute``, ``lower`` and ``upper``
             (bounds in the unit of the metric, null for none), ``count`` (millionths).
+        exponential: one row per bucket of an exponential histogram that rose: ``series``,
+            ``minute``, ``scale``, ``index`` (i64), ``count`` (millionths). Its bucket of zeros
+            stands in ``buckets``.
     """
 
     totals: pl.DataFrame
     buckets: pl.DataFrame
+    exponential: pl.DataFrame
 
 
 def touched(minutes: pl.Series) -> pl.Series:
@@ -89,7 +95,8 @@ def increases(series: pl.DataFrame) -> Increases:
         pl.col(name).shift(1).over("series").alias(f"{name}_before")
         for name in ("time", "total", "stale", "buckets")
     ).with_columns(_follows().alias("follows"))
-    fallen = pl.Series("fallen", _fallen(told))
+    histograms = exponential.compared(told, told["follows"].to_numpy())
+    fallen = pl.Series("fallen", _fallen(told) | histograms.fallen)
     told = (
         told.with_columns((pl.col("follows") & (fallen | _began_since())).alias("anew"))
         .with_columns((pl.col("follows") & ~pl.col("anew")).alias("goes_on"))
@@ -99,7 +106,8 @@ def increases(series: pl.DataFrame) -> Increases:
             _minute().alias("minute"),
         )
     )
-    return Increases(_totals(told), _buckets(told, series))
+    narrow, zeros = _exponential(told, histograms)
+    return Increases(_totals(told), pl.concat([_buckets(told, series), zeros]), narrow)
 
 
 def _points(series: pl.DataFrame) -> pl.DataFrame:
@@ -226,7 +234,10 @@ def _totals(told: pl.DataFrame) -> pl.DataFrame:
             .round()
             .cast(pl.Int64)
             .alias("rose"),
-            (pl.col("sum") - before["sum"]).alias("sum_rose"),
+            pl.when(pl.col("value").is_null())
+            .then(pl.col("sum") - before["sum"])
+            .otherwise(pl.col("total") - before["total"])
+            .alias("sum_rose"),
         )
         .filter("counts")
         .filter((pl.col("rose") > 0) | (pl.col("sum_rose") > 0).fill_null(value=False))
@@ -236,7 +247,7 @@ def _totals(told: pl.DataFrame) -> pl.DataFrame:
 
 def _buckets(told: pl.DataFrame, series: pl.DataFrame) -> pl.DataFrame:
     shown, row, before = _bucket_pairs(told, told["goes_on"].to_numpy())
-    rose = np.clip(shown - before, 0, int(LARGEST)) * MILLION
+    rose = _millionths(shown - before)
     counts = told["counts"].to_numpy()
     kept = (rose > 0) & counts[row] if len(row) else np.zeros(0, np.bool_)
     place = np.arange(len(row)) - np.searchsorted(row, row, side="left")
@@ -253,3 +264,32 @@ def _buckets(told: pl.DataFrame, series: pl.DataFrame) -> pl.DataFrame:
         upper.alias("upper"),
         "count",
     )
+
+
+def _exponential(
+    told: pl.DataFrame, histograms: exponential.Buckets
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """What buckets of exponential histograms rose by, and those of them that hold zeros."""
+    goes_on, counts = told["goes_on"].to_numpy(), told["counts"].to_numpy()
+    rose, row = _millionths(histograms.rose(goes_on)), histograms.row
+    kept = (rose > 0) & counts[row]
+    when = told.select("series", "minute")
+    narrow: pl.DataFrame = when[row[kept]].with_columns(
+        pl.Series("scale", histograms.scale[row[kept]], pl.Int64),
+        pl.Series("index", histograms.place[kept], pl.Int64),
+        pl.Series("count", rose[kept], pl.Int64),
+    )
+    rose = _millionths(histograms.zeros_rose(goes_on))
+    kept = (rose > 0) & counts
+    zeros: pl.DataFrame = when.filter(pl.Series(kept)).select(
+        "series",
+        "minute",
+        pl.lit(None, pl.Float64).alias("lower"),
+        pl.Series("upper", histograms.threshold[kept], pl.Float64),
+        pl.Series("count", rose[kept], pl.Int64),
+    )
+    return narrow, zeros
+
+
+def _millionths(rose: I64) -> I64:
+    return np.clip(rose, 0, int(LARGEST)) * MILLION

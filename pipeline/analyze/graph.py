@@ -11,8 +11,9 @@ from typing import Final
 
 import polars as pl
 
-from pipeline.analyze import alias, consumer
+from pipeline.analyze import alias, connections, consumer
 from pipeline.analyze.histogram import quantiles
+from pipeline.analyze.known_sum import known_sum
 from pipeline.errors import InvalidInput
 from pipeline.model.topology import CLIENTS, NOT_RECEIVED, Graph, GroupBy, NodeKind, Reporter
 
@@ -50,7 +51,8 @@ _SUMS: Final = (
     "connection_errors", "tls_known", "tls_mutual",
 )  # fmt: skip
 
-_EDGE: Final = ("client", "server")
+_PATHS: Final = ("told_twice", "told_again")
+_EDGE: Final = connections.EDGE
 
 
 def build(
@@ -84,7 +86,7 @@ def build(
     known = alias.resolve(arrived, aliases)
     if group_by is GroupBy.CONSUMER:
         known = consumer.first_hops(known)
-    known = _without_connections(_grouped(_without_waypoints(known), group_by))
+    known = connections.apart(_grouped(_without_waypoints(known), group_by))
     edges = _edges(_tellings(known), known, seconds=max((end - start).total_seconds(), 1.0))
     if focus is not None:
         edges = _focused(edges, focus, depth)
@@ -140,30 +142,6 @@ def _side() -> pl.Expr:
     return pl.when(at_client).then(pl.lit("client")).otherwise(pl.lit("server"))
 
 
-def _without_connections(minutes: pl.DataFrame) -> pl.DataFrame:
-    """Take the counts of connections from edges with requests.
-
-    A ztunnel, or Linkerd's counters of TCP, tells of the connections that carry the requests which
-    others count: these are not more traffic. What they know of TLS stays.
-    """
-    connections = pl.col("protocol") == "tcp"
-    if minutes.filter(connections).is_empty():
-        return minutes
-    counted = (pl.col("protocol") != "tcp").any().over(_EDGE)
-    taken = (connections & counted).fill_null(value=False)
-    counts = [name for name in _SUMS if not name.startswith("tls")]
-    return minutes.with_columns(
-        *(
-            pl.when(taken).then(0).otherwise(pl.col(name)).cast(pl.Int64).alias(name)
-            for name in counts
-        ),
-        *(
-            pl.when(taken).then(pl.col(name).list.head(0)).otherwise(name).alias(name)
-            for name in ("buckets", "counts")
-        ),
-    )
-
-
 def _tellings(minutes: pl.DataFrame) -> pl.DataFrame:
     """One row per edge, reporter and signal; the signal that counts first of each reporter's."""
     estimate = (1 - pl.col("rows") * MILLION / pl.col("requests")).clip(0) / pl.col("rows")
@@ -172,7 +150,12 @@ def _tellings(minutes: pl.DataFrame) -> pl.DataFrame:
     return (
         minutes.with_columns(_side().alias("side"))
         .group_by(*_EDGE, "reporter", "signal", "side")
-        .agg(pl.col(*_SUMS).sum(), (pl.col("counts").list.len() > 0).any().alias("timed"))
+        .agg(
+            pl.col(*_SUMS).sum(),
+            *(known_sum(name) for name in connections.BYTES),
+            pl.col(*_PATHS).sum(),
+            (pl.col("counts").list.len() > 0).any().alias("timed"),
+        )
         .with_columns(
             (pl.col("sampled") > 0).alias("is_sampled"),
             is_metrics.alias("is_metrics"),
@@ -231,23 +214,30 @@ def _edges(tellings: pl.DataFrame, minutes: pl.DataFrame, *, seconds: float) -> 
         pl.when(counts.sum() > 1).then(requests.min() / requests.max()).alias("agreement"),
     )  # fmt: skip
     failed = pl.col("client_errors") + pl.col("server_errors") + pl.col("connection_errors")
-    edges = chosen.join(_protocols(minutes), on=_EDGE, how="left").select(
-        *_EDGE,
-        "protocol",
-        _count("requests"),
-        _count("attempts"),
-        (pl.col("requests") / MILLION / seconds).alias("requests_per_second"),
-        _ratio(failed, pl.col("requests")).clip(upper_bound=1).alias("error_ratio"),
-        _count("client_errors").alias("client_error"),
-        _count("server_errors").alias("server_error"),
-        _count("connection_errors").alias("connection"),
-        _ratio(pl.col("tls_mutual"), pl.col("tls_known")).alias("mtls_ratio"),
-        "reporter",
-        "signal",
-        "reporters",
-        "agreement",
-        _ratio(pl.col("rows") * MILLION, pl.col("requests")).clip(upper_bound=1).alias("coverage"),
+    edges = (
+        chosen.join(_protocols(minutes), on=_EDGE, how="left")
+        .select(
+            *_EDGE,
+            "protocol",
+            _count("requests"),
+            _count("attempts"),
+            (pl.col("requests") / MILLION / seconds).alias("requests_per_second"),
+            _ratio(failed, pl.col("requests")).clip(upper_bound=1).alias("error_ratio"),
+            _count("client_errors").alias("client_error"),
+            _count("server_errors").alias("server_error"),
+            _count("connection_errors").alias("connection"),
+            _ratio(pl.col("tls_mutual"), pl.col("tls_known")).alias("mtls_ratio"),
+            "reporter",
+            "signal",
+            "reporters",
+            "agreement",
+            _ratio(pl.col("rows") * MILLION, pl.col("requests"))
+            .clip(upper_bound=1)
+            .alias("coverage"),
+        )
+        .join(_carried(tellings, told), on=_EDGE, how="left")
     )
+    edges = edges.join(_paths_agreement(tellings), on=_EDGE, how="left")
     for side in _EDGE:
         timed = _best_timed(tellings, told, side)
         edges = edges.join(_latency(timed, minutes, side), on=_EDGE, how="left")
@@ -271,6 +261,28 @@ def _protocols(minutes: pl.DataFrame) -> pl.DataFrame:
         .sort(*_EDGE, "requests", "protocol", descending=[False, False, True, False])
         .unique(_EDGE, keep="first")
         .select(*_EDGE, "protocol")
+    )
+
+
+def _carried(tellings: pl.DataFrame, told: pl.DataFrame) -> pl.DataFrame:
+    """The bytes of an edge, as the best of the reporters that tell them counted them."""
+    places = told.select(*_EDGE, "reporter").with_row_index("place")
+    return (
+        tellings.filter(pl.any_horizontal(pl.col(*connections.BYTES).is_not_null()))
+        .join(places, on=[*_EDGE, "reporter"])
+        .sort("place", "signal")
+        .unique(_EDGE, keep="first", maintain_order=True)
+        .select(*_EDGE, *connections.BYTES)
+    )
+
+
+def _paths_agreement(tellings: pl.DataFrame) -> pl.DataFrame:
+    """How far the paths agree by which metrics of the same proxies came; the least of reporters."""
+    agreement = pl.min_horizontal(_PATHS) / pl.max_horizontal(_PATHS)
+    return (
+        tellings.filter(pl.max_horizontal(_PATHS) > 0)
+        .group_by(_EDGE)
+        .agg(agreement.min().alias("paths_agreement"))
     )
 
 

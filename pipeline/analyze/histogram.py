@@ -48,7 +48,9 @@ def source_bucket(lower: pl.Expr, upper: pl.Expr) -> tuple[pl.Expr, pl.Expr]:
         lower: lower bound in seconds, null for none.
         upper: upper bound in seconds, null for none.
     """
-    low, high = (_index(bound) for bound in (lower, upper))
+    # up to zero, or to less than a tick, is where durations of zero stand
+    shortest = pl.when(upper >= 0).then(upper.clip(lower_bound=SHORTEST_NS / 1e9))
+    low, high = _index(lower), _index(shortest)
     return (
         pl.coalesce(high, low),
         pl.when(high.is_null())
@@ -58,6 +60,34 @@ def source_bucket(lower: pl.Expr, upper: pl.Expr) -> tuple[pl.Expr, pl.Expr]:
         .otherwise(high - low)
         .cast(pl.Int16),
     )
+
+
+def exponential_bucket(scale: pl.Expr, index: pl.Expr, seconds: pl.Expr) -> tuple[pl.Expr, pl.Expr]:
+    """A bucket of an exponential histogram in terms of this one, as ``source_bucket`` answers.
+
+    Bounds are compared as exponents, so that a bucket of seconds is mapped exactly: to the one it
+    lies in, or to those it consists of. Where the unit is another (a thousandth is no power of the
+    base) a border may fall inside of a bucket of ours, which then counts to both sides of it. What
+    is answered of a quantile is so at most one bucket of the source's and two of this scale off.
+
+    Args:
+        scale: of the source.
+        index: of the bucket (i64).
+        seconds: how many seconds the source's unit is.
+    """
+    step = pl.lit(2.0).pow(SCALE - scale.cast(pl.Float64))
+    unit = seconds.log(2) * BUCKETS_PER_DOUBLING
+    begins, ends = index * step + unit, (index + 1) * step + unit
+    high, first, before = (
+        _near(bucket) for bucket in (ends.ceil() - 1, begins.floor(), begins.ceil() - 1)
+    )
+    return high.cast(pl.Int16), (
+        pl.when(high <= first).then(0).otherwise(high - before).cast(pl.Int16)
+    )
+
+
+def _near(bucket: pl.Expr) -> pl.Expr:
+    return bucket.clip(-_FARTHEST, _FARTHEST)
 
 
 def _index(seconds: pl.Expr) -> pl.Expr:

@@ -133,13 +133,11 @@ def _named(resources: pl.DataFrame) -> pl.DataFrame:
     nameless = (pl.col("service_name") == LINKERD_PROXY).fill_null(value=False)
     name = pl.coalesce(
         "workload",
-        *(_attribute(name) for name in _LINKERD_NAMES),
-        service_of_pod(_attribute("host.name")),
+        *(attribute(name) for name in _LINKERD_NAMES),
+        service_of_pod(attribute("host.name")),
         "service_name",
     )
-    namespace = pl.coalesce(
-        "service_namespace", *(_attribute(name) for name in _LINKERD_NAMESPACES)
-    )
+    namespace = pl.coalesce("service_namespace", *(attribute(name) for name in _LINKERD_NAMESPACES))
     return known.with_columns(
         service_name=pl.when(nameless).then(name).otherwise("service_name"),
         service_namespace=pl.when(nameless).then(namespace).otherwise("service_namespace"),
@@ -147,6 +145,6 @@ def _named(resources: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def _attribute(name: str) -> pl.Expr:
+def attribute(name: str) -> pl.Expr:
     """An attribute that is a text without escapes; null when it is something else."""
     return pl.col("attributes").str.extract(rf'"{re.escape(name)}":"([^"\\]+)"')

@@ -12,13 +12,14 @@ from typing import Final
 import polars as pl
 import pyarrow as pa
 
-from pipeline.analyze import outcome
+from pipeline.analyze import outcome, paths
 from pipeline.analyze.counters import MILLION, Increases, increases
-from pipeline.analyze.histogram import source_bucket
+from pipeline.analyze.histogram import exponential_bucket, source_bucket
 from pipeline.analyze.identity import identify
+from pipeline.analyze.known_sum import known_sum
 from pipeline.analyze.traffic import CALL, NAMES, PATHS, SYSTEMS
 from pipeline.model.table import Table
-from pipeline.model.tables import CALL_KEY, EDGE_MINUTES, NODE_MINUTES
+from pipeline.model.tables import BY_METRICS, CALL_KEY, EDGE_MINUTES, NODE_MINUTES
 from pipeline.model.topology import OVERFLOW
 
 SIGNAL: Final = "metrics"
@@ -36,13 +37,19 @@ _SUMS: Final = (
     "requests", "attempts", "client_errors", "server_errors", "connection_errors", "tls_known",
     "tls_mutual", "duration_ns",
 )  # fmt: skip
+_OWN: Final = tuple(column.name for column in BY_METRICS)
 _LIST: Final = ("bucket", "width")
+_TOLD: Final = ("minute", "producer", "metric", "reporter", "serves", "called", "tcp")
+"""What several paths may tell alike: of which calls, by which metric of whom."""
+
+MOST_BYTES: Final = 1e15
+"""No series rises by more bytes between two readings; what claims to is cut to this."""
 
 
 def told(series: pl.DataFrame, resources: pl.DataFrame) -> pl.DataFrame:
     """What series tell of calls: one row per minute, call and latency bucket, not summed up.
 
-    All series of a sender must be there, since of what several of them tell alike one counts.
+    All series of a producer must be there, since of what several of them tell alike one counts.
 
     Args:
         series: answer to the question ``metric_series``, asked for ``NAMES`` and ``PATHS``.
@@ -51,14 +58,24 @@ def told(series: pl.DataFrame, resources: pl.DataFrame) -> pl.DataFrame:
     numbered = series.with_row_index("series")
     rose = increases(numbered)
     calls = _calls(numbered, resources)
-    metrics = numbered.select("series", "resource_id", "name").join(_metrics(), on="name")
-    rows = (
-        rose.totals.join(metrics, on="series")
-        .join(calls, on="series")
-        .with_columns((pl.col("rank") + pl.col("rank_of_metric")).alias("rank"))
+    metrics = numbered.select("series", "resource_id", "name", _is_exponential()).join(
+        _metrics(), on="name"
     )
-    ranked = rows.with_columns(_is_best().alias("best"))
-    return pl.concat([_counted(ranked), _measured(ranked.filter("best"), rose)], how="diagonal")
+    known = paths.of_series(numbered, resources)
+    meant = metrics.join(calls, on="series").with_columns(
+        _rank().alias("rank"),
+        pl.when(~pl.col("serves")).then(pl.coalesce("server_alias", "server")).alias("called"),
+        (pl.col("protocol") == "tcp").fill_null(value=False).alias("tcp"),
+        _metric().alias("metric"),
+    )
+    placed = _by_path(rose.totals.join(meant, on="series"), meant, numbered, known)
+    ranked = placed.filter(pl.col("place") == 0).with_columns(_is_best().alias("best"))
+    again = placed.filter(pl.col("place") == 1).with_columns(_is_best().alias("best"))
+    best = ranked.filter("best")
+    return pl.concat(
+        [_counted(ranked), _carried(best), _measured(best, rose), _twice(best, again)],
+        how="diagonal",
+    )
 
 
 def derive(told: pl.DataFrame, *, minutes: Sequence[int]) -> dict[str, pa.Table]:
@@ -131,11 +148,65 @@ def _calls(series: pl.DataFrame, resources: pl.DataFrame) -> pl.DataFrame:
     return pl.concat(found) if found else pl.DataFrame(schema=CALL)
 
 
+def _is_exponential() -> pl.Expr:
+    return (pl.col("type") == "exponential_histogram").fill_null(value=False).alias("finer")
+
+
+def _rank() -> pl.Expr:
+    """How much the series of a metric says; of a histogram in two forms the exponential counts."""
+    return (pl.col("rank") + pl.col("rank_of_metric")) * 2 + pl.col("finer")
+
+
+def _metric() -> pl.Expr:
+    """A metric's name, however it was sent: Envoy's have a prefix and dots, or none."""
+    return pl.col("name").str.replace_all(".", "_", literal=True).str.strip_prefix("envoy_")
+
+
+def _by_path(
+    rows: pl.DataFrame, meant: pl.DataFrame, series: pl.DataFrame, known: pl.DataFrame
+) -> pl.DataFrame:
+    """Rows with ``producer``, and which ``place`` their path has of how many ``paths``."""
+    rows = rows.join(known.select("series", "path", "teller"), on="series")
+    suspects = paths.suspects(known)
+    near = paths.near(series.join(suspects, on="series", how="semi")).join(suspects, on="series")
+    producers = paths.producers(near.unique(["minute", "teller"]))
+    told = (
+        near.select("series", "minute", "path", "teller", "points")
+        .join(meant, on="series")
+        .join(producers, on=["minute", "teller"])
+        .group_by(*_TOLD, "path")
+        .agg(pl.col("points").sum())
+    )
+    return (
+        rows.join(producers, on=["minute", "teller"], how="left")
+        .with_columns(pl.coalesce("producer", "teller").alias("producer"))
+        .join(paths.ordered(told, list(_TOLD)), on=[*_TOLD, "path"], how="left", nulls_equal=True)
+        .with_columns(pl.col("place").fill_null(0), pl.col("paths").fill_null(1))
+    )
+
+
+def _twice(best: pl.DataFrame, again: pl.DataFrame) -> pl.DataFrame:
+    """Requests that a second path told, too: as the first one told them, and as the second."""
+    requests = pl.col("told") == "requests"
+    second = (
+        again.filter(requests & pl.col("best"))
+        .group_by(_TOLD)
+        .agg(_amount().sum().alias("told_again"))
+    )
+    return (
+        best.filter(requests & (pl.col("paths") > 1))
+        .sort(_call_columns())
+        .group_by(_TOLD, maintain_order=True)
+        .agg(pl.col(set(_call_columns()) - set(_TOLD)).first(), _amount().sum().alias("told_twice"))
+        .join(second, on=_TOLD, how="left", nulls_equal=True)
+        .select(*_call_columns(), "told_twice", pl.col("told_again").fill_null(0))
+    )
+
+
 def _is_best() -> pl.Expr:
-    """Whether no other metric of the sender tells the same of the same call, and ranks higher."""
-    called = pl.when(~pl.col("serves")).then(pl.coalesce("server_alias", "server"))
+    """Whether no other metric of the producer tells the same of the same call, and ranks higher."""
     same = [
-        "resource_id", "minute", "reporter", "serves", called, pl.col("protocol") == "tcp",
+        "producer", "minute", "reporter", "serves", "called", "tcp", "asks",
         pl.col("told").replace({"range": "latency"}),
     ]  # fmt: skip
     return pl.col("rank") == pl.col("rank").max().over(same)
@@ -144,14 +215,8 @@ def _is_best() -> pl.Expr:
 def _counted(ranked: pl.DataFrame) -> pl.DataFrame:
     """Requests and attempts, and what became of them; of what is told better, TLS and names."""
     called = pl.coalesce("server_alias", "server")
-    told_apart = (
-        (pl.col("told") == "attempts").any().over("resource_id", "minute", "reporter", called)
-    )
-    amount = (
-        pl.when(pl.col("of") == "sum")
-        .then((pl.col("sum").clip(0) * MILLION).round().cast(pl.Int64))
-        .otherwise("count")
-    )
+    told_apart = (pl.col("told") == "attempts").any().over("producer", "minute", "reporter", called)
+    amount = _amount()
     all_requests = pl.when(pl.col("told") == "requests").then(amount).otherwise(0)
     requests = pl.when("best").then(all_requests).otherwise(0)
     fails = pl.col("best") & pl.col("told").is_in(["requests", "errors"])
@@ -178,6 +243,26 @@ def _counted(ranked: pl.DataFrame) -> pl.DataFrame:
     )
 
 
+def _amount() -> pl.Expr:
+    """How many an increase is, in millionths."""
+    return (
+        pl.when(pl.col("of") == "sum")
+        .then((pl.col("sum").clip(0) * MILLION).round().cast(pl.Int64))
+        .otherwise("count")
+    )
+
+
+def _carried(best: pl.DataFrame) -> pl.DataFrame:
+    """Bytes, by the way they went."""
+    told = best.filter((pl.col("told") == "bytes") & pl.col("asks").is_not_null())
+    carried = pl.col("sum").clip(0, MOST_BYTES).round().cast(pl.Int64)
+    return told.select(
+        *_call_columns(),
+        pl.when("asks").then(carried).alias("request_bytes"),
+        pl.when(~pl.col("asks")).then(carried).alias("response_bytes"),
+    )
+
+
 def _measured(best: pl.DataFrame, rose: Increases) -> pl.DataFrame:
     """Latencies: their sums, and what histograms or extremes tell of each."""
     mine = best.filter(pl.col("told").is_in(["latency", "range"]))
@@ -192,22 +277,32 @@ def _measured(best: pl.DataFrame, rose: Increases) -> pl.DataFrame:
     ranges = mine.filter((pl.col("told") == "range") & pl.col("max").is_not_null()).select(
         *_call_columns(), "seconds", "count", lower="min", upper="max"
     )
-    within = mine.filter(pl.col("told") == "latency").select(
+    measured = mine.filter(pl.col("told") == "latency").select(
         "series", *_call_columns(), "seconds"
-    ).join(rose.buckets, on=["series", "minute"]).drop("series")  # fmt: skip
-    spread = pl.concat([ranges, within], how="diagonal")
-    bucket, width = source_bucket(pl.col("lower") * seconds, pl.col("upper") * seconds)
-    entries = spread.with_columns(bucket.alias("bucket"), width.alias("width")).filter(
-        pl.col("bucket").is_not_null()
     )
+    within, narrow = (
+        measured.join(buckets, on=["series", "minute"]).drop("series")
+        for buckets in (rose.buckets, rose.exponential)
+    )
+    spread = pl.concat([ranges, within], how="diagonal")
+    bounded = source_bucket(pl.col("lower") * seconds, pl.col("upper") * seconds)
+    exponential = exponential_bucket(pl.col("scale"), pl.col("index"), seconds)
+    entries = pl.concat(
+        [_placed(spread, *bounded), _placed(narrow, *exponential)], how="diagonal"
+    ).filter(pl.col("bucket").is_not_null())
     return pl.concat(
         [sums, entries.select(*_call_columns(), *_LIST, pl.col("count").alias("counts"))],
         how="diagonal",
     )
 
 
+def _placed(entries: pl.DataFrame, bucket: pl.Expr, width: pl.Expr) -> pl.DataFrame:
+    return entries.with_columns(bucket.alias("bucket"), width.alias("width"))
+
+
 def _call_columns() -> list[str]:
-    return ["minute", *(name for name in CALL if name not in {"series", "outcome", "tls", "rank"})]
+    not_kept = {"series", "outcome", "tls", "asks", "rank"}
+    return ["minute", *(name for name in CALL if name not in not_kept)]
 
 
 def _bounded(name: str) -> pl.Expr:
@@ -232,17 +327,20 @@ def _fold(rows: pl.DataFrame, keys: tuple[str, ...]) -> pl.DataFrame:
         for name in (*_SUMS, "counts")
     )
     by_bucket = (
-        complete.group_by(*keys, *_LIST).agg(pl.col(*_SUMS, "counts").sum()).sort(*keys, *_LIST)
+        complete.group_by(*keys, *_LIST)
+        .agg(pl.col(*_SUMS, "counts").sum(), *(known_sum(name) for name in _OWN))
+        .sort(*keys, *_LIST)
     )
     measured = pl.col("bucket").is_not_null() & (pl.col("counts") > 0)
     folded = by_bucket.group_by(keys, maintain_order=True).agg(
         pl.col(*_SUMS).sum(),
+        *(known_sum(name) for name in _OWN),
         pl.col("bucket").filter(measured).alias("buckets"),
         pl.col("counts").filter(measured),
         pl.col("width").filter(measured).alias("widths"),
     )
-    tells = pl.any_horizontal(pl.col(*_SUMS) > 0) | (pl.col("buckets").list.len() > 0)
-    return folded.filter(tells).with_columns(
+    tells = pl.any_horizontal((pl.col(*_SUMS, *_OWN) > 0).fill_null(value=False))
+    return folded.filter(tells | (pl.col("buckets").list.len() > 0)).with_columns(
         pl.lit(None, pl.Int64).alias("slice"),
         (pl.col("requests") // MILLION).alias("rows"),
         pl.lit(0, pl.Int64).alias("unpaired"),

@@ -14,7 +14,14 @@ from pipeline.analyze.largest import largest
 from pipeline.analyze.openapi import Paths
 from pipeline.model import consumers
 from pipeline.model.table import Table
-from pipeline.model.tables import ALIASES, CALL_KEY, CONSUMER_MINUTES, EDGE_MINUTES, NODE_MINUTES
+from pipeline.model.tables import (
+    ALIASES,
+    BY_METRICS,
+    CALL_KEY,
+    CONSUMER_MINUTES,
+    EDGE_MINUTES,
+    NODE_MINUTES,
+)
 from pipeline.model.topology import OVERFLOW, NodeKind, Reporter
 
 MINUTE_NS: Final = 60_000_000_000
@@ -100,7 +107,8 @@ def edge_minutes(tellings: pl.DataFrame, identities: pl.DataFrame) -> pl.DataFra
     for end in _ENDS:
         summed = _named(summed, end, identities)
     summed = summed.join(_systems(identities), on="teller", how="left")
-    return _fold(summed, ["slice", *(column.name for column in CALL_KEY)])
+    folded = _fold(summed, ["slice", *(column.name for column in CALL_KEY)])
+    return folded.with_columns(pl.lit(None, pl.Int64).alias(one.name) for one in BY_METRICS)
 
 
 def node_minutes(tellings: pl.DataFrame, identities: pl.DataFrame) -> pl.DataFrame:

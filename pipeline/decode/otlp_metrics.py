@@ -18,6 +18,8 @@ from pipeline.decode.kernels.json_text import double_texts, objects
 from pipeline.decode.kernels.kernel import Ints
 from pipeline.decode.kernels.lists import lists, varint_lists
 from pipeline.decode.otlp.json_records import Field, arrays, ready_texts
+from pipeline.decode.otlp.mesh_identities import mesh_identities
+from pipeline.decode.privacy.masking import MaskedKeys
 from pipeline.decode.wire.declaration import Action, Check, Each, Enter, Messages, Row, Store
 from pipeline.decode.wire.intern import RESOURCE_ROWS, SCOPE_ROWS
 from pipeline.decode.wire.otlp_common import COMMON
@@ -329,5 +331,9 @@ def _exemplars(walked: Walked, points: int) -> pa.Array:
     return arrays(walked.buffer, rows, points, EXEMPLAR_FIELDS, ready)
 
 
-GATE: Final = WireGate(OTLP_METRICS, ("points",), refused)
+def _hide(walked: Walked, masked: MaskedKeys) -> bool:
+    return masked.mask(walked, {}, {"attributes": mesh_identities(walked)})
+
+
+GATE: Final = WireGate(OTLP_METRICS, ("points",), refused, hide=_hide)
 """What the door knows of metrics."""

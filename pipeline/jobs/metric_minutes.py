@@ -8,7 +8,7 @@ from typing import Final
 
 import polars as pl
 
-from pipeline.analyze import counters, metric_minutes
+from pipeline.analyze import counters, metric_minutes, paths
 from pipeline.store.port import Store
 
 log = logging.getLogger(__name__)
@@ -20,7 +20,7 @@ MINUTES_TOGETHER: Final = 10
 """Minutes derived from one reading of points, at most."""
 
 POINTS_TOGETHER: Final = 1_000_000
-"""Points in memory at once: senders are read in parts of about so many."""
+"""Points in memory at once: producers are read in parts of about so many."""
 
 SHARE: Final = 0.1
 """Share of a processor that deriving may cost: after it the job rests nine times as long."""
@@ -94,16 +94,17 @@ class MetricMinutesJob:
         start, end = counters.needed(stretch[0], stretch[-1])
         asked = {"names": metric_minutes.NAMES, "start": start, "end": end}
         ((points,),) = self._store.ask("metric_count", **asked).rows()
-        parts = points // POINTS_TOGETHER + 1
         resources = self._store.ask("resources")
+        labels = metric_minutes.PATHS
+        parts: list[list[str] | None] = [None]
+        if points > POINTS_TOGETHER:
+            tellers = self._store.ask("metric_tellers", labels=labels, **asked)
+            parts = [*paths.parts(tellers, resources, most=POINTS_TOGETHER)]
         return pl.concat(
             metric_minutes.told(
-                self._store.ask(
-                    "metric_series", labels=metric_minutes.PATHS, part=part, parts=parts, **asked
-                ),
-                resources,
+                self._store.ask("metric_series", labels=labels, resources=part, **asked), resources
             )
-            for part in range(parts)
+            for part in parts
         )
 
 

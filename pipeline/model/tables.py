@@ -314,10 +314,22 @@ MEASURES: Final = (
     ),
 )
 
+BY_METRICS: Final = (
+    Column("request_bytes", "i64", "bytes that went to the callee; null when not told"),
+    Column("response_bytes", "i64", "bytes that came back; null when not told"),
+    Column(
+        "told_twice",
+        "i64",
+        "of the requests, those of proxies whose metrics came by several paths, in millionths",
+    ),
+    Column("told_again", "i64", "the same as another path told it, in millionths"),
+)
+"""Measures of edges that metrics alone tell; null in all other rows."""
+
 EDGE_MINUTES: Final = Table(
     "edge_minutes",
     "what one reporter told of one edge in one minute, from one slice of arrival",
-    (UNIT, *CALL_KEY, *MEASURES),
+    (UNIT, *CALL_KEY, *MEASURES, *BY_METRICS),
 )
 
 NODE_MINUTES: Final = Table(
@@ -346,15 +358,7 @@ CONSUMER_MINUTES: Final = Table(
         SLICE,
         Column("minute", "time", "start of the minute in which the request began"),
         Column("consumer", "text", "as in `access_logs`; `other` for those past the largest"),
-        Column("server", "text", "node id of the callee; null when the row does not know"),
-        Column("server_kind", "text", "node kind of the callee"),
-        Column("server_workload", "text", "workload of the callee"),
-        Column("server_version", "text", "version of the callee"),
-        Column(
-            "server_alias",
-            "text",
-            "what the callee was addressed by when its identity is not known",
-        ),
+        *(column for column in CALL_KEY if column.name.startswith("server")),
         Column("protocol", "text", "http, grpc, tcp, db, messaging or rpc"),
         Column("route", "text", "method and route template, or the RPC method; null when not told"),
         Column("reporter", "text", "client, client_proxy, server_proxy, server or gateway"),

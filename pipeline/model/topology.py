@@ -66,7 +66,8 @@ class Graph:
             requests_per_second, error_ratio, client_error, server_error, connection (counts),
             client_p50 .. client_p99, server_p50 .. server_p99 (seconds), each with ``_resolution``
             behind, mtls_ratio, reporter, signal, reporters (list of struct reporter, requests,
-            signals: list of struct signal, requests), agreement, coverage.
+            signals: list of struct signal, requests), agreement, coverage, request_bytes,
+            response_bytes (counts; null when unknown), paths_agreement.
     """
 
     nodes: pl.DataFrame

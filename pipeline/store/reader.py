@@ -1,10 +1,11 @@
 """Reading: named questions, each one file of SQL, each with a time limit.
 
 ``{measures}`` in a file stands for the measures of a derived row, each summed over the rows of its
-group; lists are put one after the other.
+group, lists put one after the other; ``{by_metrics}`` for those that metrics alone tell.
 """
 
 import threading
+from collections.abc import Iterable
 from datetime import datetime
 from functools import cache
 from pathlib import Path
@@ -13,7 +14,7 @@ import polars as pl
 
 from pipeline.errors import InvalidInput
 from pipeline.model.table import Column
-from pipeline.model.tables import MEASURES
+from pipeline.model.tables import BY_METRICS, MEASURES
 from pipeline.store.connection import Database
 
 QUERIES = Path(__file__).parent / "queries"
@@ -24,11 +25,16 @@ _EPOCH = datetime.fromisoformat("1970-01-01T00:00:00+00:00")
 @cache
 def questions() -> dict[str, str]:
     """Every question that can be asked: its name and its SQL."""
-    measures = ",\n    ".join(map(_summed, MEASURES))
     return {
-        path.stem: path.read_text(encoding="utf-8").replace("{measures}", measures)
+        path.stem: path.read_text(encoding="utf-8")
+        .replace("{measures}", _sums(MEASURES))
+        .replace("{by_metrics}", _sums(BY_METRICS))
         for path in sorted(QUERIES.glob("*.sql"))
     }
+
+
+def _sums(measures: Iterable[Column]) -> str:
+    return ",\n    ".join(map(_summed, measures))
 
 
 def _summed(measure: Column) -> str:

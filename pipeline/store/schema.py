@@ -13,6 +13,7 @@ from pipeline.errors import StoreBusy, StoreIncompatible
 from pipeline.model.table import DUCKDB, Column, Table
 from pipeline.model.tables import (
     ACCESS_LOGS,
+    BY_METRICS,
     CONSUMER_MINUTES,
     DERIVED,
     EDGE_MINUTES,
@@ -213,12 +214,21 @@ def _added(table: Table, *names: str) -> list[str]:
 def _metric_minutes(backend: Backend) -> list[str]:
     """What metrics say, by the minute; of points that came before, too."""
     columns = [*_added(EDGE_MINUTES, "widths"), *_added(NODE_MINUTES, "widths")]
-    points = (
-        "SELECT date_trunc('minute', time)::TIMESTAMP_NS AS minute, max(slice)"
-        " FROM metric_points WHERE time IS NOT NULL GROUP BY 1"
-    )
     made = [create_table(table, backend) for table in METRIC_BOOKKEEPING]
-    return [*columns, *made, f"INSERT INTO stale_minutes {points}"]
+    return [*columns, *made, _ALL_STALE]
+
+
+_ALL_STALE: Final = (
+    "INSERT INTO stale_minutes"
+    " SELECT date_trunc('minute', time)::TIMESTAMP_NS AS minute, max(slice)"
+    " FROM metric_points WHERE time IS NOT NULL GROUP BY 1"
+)
+"""Has all minutes of points that are still there derived anew."""
+
+
+def _by_metrics(_: Backend) -> list[str]:
+    """What metrics alone tell of edges; of points that came before, too."""
+    return [*_added(EDGE_MINUTES, *(column.name for column in BY_METRICS)), _ALL_STALE]
 
 
 INLINED: Final = (
@@ -250,6 +260,7 @@ MIGRATIONS: Final = (
     Migration(4, "consumers and upstream status of gateways", _gateways),
     Migration(5, "what metrics say of edges", _metric_minutes),
     Migration(6, "consumers of spans, and their minutes", _consumers),
+    Migration(7, "what metrics alone tell of edges", _by_metrics),
 )
 """All steps, in order. The first makes a store as it is today; a later one mends an older store."""
 

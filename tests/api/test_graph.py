@@ -8,7 +8,8 @@ from api import schemas
 EDGE = {
     "client", "server", "protocol", "requests", "attempts", "requests_per_second", "error_ratio",
     "errors", "latency_seconds", "latency_resolution", "mtls_ratio", "reporter", "signal",
-    "reporters", "agreement", "coverage",
+    "reporters", "agreement", "coverage", "request_bytes", "response_bytes",
+    "paths_agreement",
 }  # fmt: skip
 NODE = {
     "id", "kind", "namespace", "name", "systems", "requests", "requests_per_second", "error_ratio",

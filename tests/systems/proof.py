@@ -98,5 +98,10 @@ def _edges(graph: Graph | None) -> list[str]:
         f"{edge['requests']} requests, {edge['attempts']} attempts, "
         f"mTLS {edge['mtls_ratio']}, told by "
         + ", ".join(f"{one['reporter']} {one['requests']}" for one in edge["reporters"])
+        + _bytes(edge["request_bytes"], edge["response_bytes"])
         for edge in graph.edges.sort("client", "server", "protocol").iter_rows(named=True)
     ]
+
+
+def _bytes(request: int | None, response: int | None) -> str:
+    return "" if request is None and response is None else f", bytes {request} and {response}"

@@ -17,6 +17,7 @@ import polars as pl
 from pipeline.analyze import names
 from pipeline.analyze.traffic.metric import (
     Metric,
+    Of,
     System,
     Told,
     at_client,
@@ -29,20 +30,25 @@ from pipeline.analyze.traffic.metric import (
 )
 from pipeline.model.topology import CLIENTS, NodeKind, Reporter
 
-_STATS: Final[tuple[tuple[str, str, Told, int], ...]] = (
-    ("cluster", "upstream_rq_xx", "requests", 0),
-    ("cluster", "upstream_rq", "requests", 0),
-    ("cluster", "upstream_rq_retry", "retries", 0),
-    ("cluster", "upstream_rq_time", "latency", 0),
-    ("cluster", "upstream_cx_total", "requests", -5),
-    ("http", "downstream_rq_xx", "requests", 0),
-    ("http", "downstream_rq_time", "latency", 0),
+_STATS: Final[tuple[tuple[str, str, Told, int, Of], ...]] = (
+    ("cluster", "upstream_rq_xx", "requests", 0, "count"),
+    ("cluster", "upstream_rq", "requests", 0, "count"),
+    ("cluster", "upstream_rq_retry", "retries", 0, "count"),
+    ("cluster", "upstream_rq_time", "latency", 0, "count"),
+    ("cluster", "upstream_cx_total", "requests", -5, "count"),
+    ("cluster", "upstream_cx_tx_bytes_total", "bytes", -5, "sum"),
+    ("cluster", "upstream_cx_rx_bytes_total", "bytes", -5, "sum"),
+    ("http", "downstream_rq_xx", "requests", 0, "count"),
+    ("http", "downstream_rq_time", "latency", 0, "count"),
+    ("http", "downstream_cx_rx_bytes_total", "bytes", 0, "sum"),
+    ("http", "downstream_cx_tx_bytes_total", "bytes", 0, "sum"),
 )
-"""Scope, statistic, what it tells, and how it ranks; connections count where no requests do."""
+"""Scope, statistic, what it tells, how it ranks, and by what of it; connections count where no
+requests do."""
 
 METRICS: Final = tuple(
-    Metric(f"{prefix}{scope}{separator}{statistic}", told, rank)
-    for scope, statistic, told, rank in _STATS
+    Metric(f"{prefix}{scope}{separator}{statistic}", told, rank, of=of)
+    for scope, statistic, told, rank, of in _STATS
     for prefix, separator in (("envoy_", "_"), ("envoy.", "."), ("", "."))
 )
 
@@ -126,6 +132,7 @@ def _upstream(told: pl.DataFrame) -> pl.DataFrame:
         .then(pl.lit("tcp"))
         .otherwise(pl.lit("http")),
         reporter=at_client(pl.col("gateway")),
+        asks=pl.col("name").str.contains("_tx_"),
         system=pl.when(source.is_not_null()).then(pl.lit("consul")).otherwise(pl.lit("envoy")),
         tls=pl.when(mesh.is_not_null()).then(pl.lit(value=True)),
         serves=pl.lit(value=False),
@@ -159,6 +166,7 @@ def _downstream(told: pl.DataFrame) -> pl.DataFrame:
         .then(pl.lit(Reporter.GATEWAY.value))
         .otherwise(pl.lit(Reporter.SERVER_PROXY.value)),
         system=pl.when(own.is_not_null()).then(pl.lit("consul")).otherwise(pl.lit("envoy")),
+        asks=pl.col("name").str.contains("_rx_"),
         serves=pl.lit(value=True),
         edge="gateway",
     )

@@ -32,8 +32,20 @@ METRICS: Final = (
     Metric("istio_request_duration_milliseconds", "latency", rank=10),
     Metric("istio_tcp_connections_opened_total", "requests", rank=5),
     Metric("istio_tcp_connections_closed_total", "errors", rank=5),
+    *(
+        Metric(name, "bytes", rank=10, of="sum")
+        for name in ("istio_request_bytes", "istio_response_bytes")
+    ),
+    *(
+        Metric(name, "bytes", rank=5, of="sum")
+        for name in ("istio_tcp_received_bytes_total", "istio_tcp_sent_bytes_total")
+    ),
 )
-"""Opened connections tell no flags and closed ones do, so that only together they say it all."""
+"""Opened connections tell no flags and closed ones do, so that only together they say it all. Bytes
+sent are those of the response, whoever reports them."""
+
+ASKING: Final = ("istio_request_bytes", "istio_tcp_received_bytes_total")
+"""Metrics of bytes that went to the server."""
 
 _LABELS: Final = (
     "reporter", "source_workload", "source_workload_namespace", "source_principal", "source_app",
@@ -101,6 +113,7 @@ def calls(series: pl.DataFrame) -> pl.DataFrame:
         .otherwise(at_client(gateway.fill_null(value=False)))
         .alias("reporter"),
         _outcome().alias("outcome"),
+        pl.col("name").is_in(ASKING).alias("asks"),
         pl.when(policy.is_in(["mutual_tls", "none"])).then(policy == "mutual_tls").alias("tls"),
     )
     return finished(told, SYSTEM.name)

@@ -18,9 +18,11 @@ METRICS: Final = (
     Metric("kong_upstream_latency_ms", "latency", rank=1),
     Metric("kong_http_status", "requests"),
     Metric("kong_latency", "latency"),
+    Metric("kong_bandwidth_bytes", "bytes", rank=1, of="sum"),
+    Metric("kong_bandwidth", "bytes", of="sum"),
 )
 
-_LABELS: Final = ("service", "route", "code", "source", "type")
+_LABELS: Final = ("service", "route", "code", "source", "type", "direction")
 
 IN_KUBERNETES: Final = r"^([a-z0-9-]+)\.([a-z0-9-]+)\.(?:pnum-)?\d+$"
 """How the ingress controller names services: namespace, service, port."""
@@ -40,7 +42,13 @@ def calls(series: pl.DataFrame) -> pl.DataFrame:
     )
     name, of = pl.col("name"), pl.col("type")
     counts = name.is_in(["kong_http_requests_total", "kong_http_status"])
-    asked = told.filter(counts | (name == "kong_request_latency_ms") | (of == "request"))
+    way = pl.coalesce("direction", "type")
+    asked = told.with_columns((way == "ingress").alias("asks")).filter(
+        counts
+        | (name == "kong_request_latency_ms")
+        | (of == "request")
+        | (name.str.starts_with("kong_bandwidth") & way.is_in(["ingress", "egress"]))
+    )
     own_answer = (pl.col("source") == "kong").fill_null(value=False)
     made = told.filter(
         (counts & ~own_answer) | (name == "kong_upstream_latency_ms") | (of == "upstream")
@@ -53,6 +61,7 @@ def calls(series: pl.DataFrame) -> pl.DataFrame:
                 asked.select(
                     "series",
                     "outcome",
+                    "asks",
                     client=pl.lit(CLIENTS),
                     client_kind=pl.lit(NodeKind.CLIENTS.value),
                     server="own",

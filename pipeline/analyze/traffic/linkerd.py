@@ -30,6 +30,10 @@ METRICS: Final = (
     Metric("response_latency_ms", "latency", rank=1),
     Metric("tcp_open_total", "requests", rank=-5),
     *(
+        Metric(name, "bytes", rank=-5, of="sum")
+        for name in ("tcp_read_bytes_total", "tcp_write_bytes_total")
+    ),
+    *(
         metric
         for protocol in ("http", "grpc")
         for metric in (
@@ -144,6 +148,7 @@ def _outbound(told: pl.DataFrame) -> pl.DataFrame:
         ),
         reporter=pl.lit(Reporter.CLIENT_PROXY.value),
         outcome=_outcome(serves=False),
+        asks=pl.col("name") == "tcp_write_bytes_total",
         tls="mutual",
         serves=pl.lit(value=False),
     )
@@ -168,6 +173,7 @@ def _inbound(told: pl.DataFrame) -> pl.DataFrame:
         server_version="teller_version",
         reporter=pl.lit(Reporter.SERVER_PROXY.value),
         outcome=_outcome(serves=True),
+        asks=pl.col("name") == "tcp_read_bytes_total",
         tls="mutual",
         serves=pl.lit(value=True),
     )

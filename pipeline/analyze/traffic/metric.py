@@ -14,10 +14,12 @@ from pipeline.analyze.identity import GATEWAY_NAME, node_id
 from pipeline.analyze.outcome import outcome
 from pipeline.model.topology import CLIENTS, NodeKind, Reporter
 
-Told = Literal["requests", "attempts", "retries", "errors", "latency", "range"]
+Told = Literal["requests", "attempts", "retries", "errors", "latency", "range", "bytes"]
 """What an increase tells: logical requests (each also an attempt, unless attempts are told, too);
 attempts; attempts on top of the requests; requests counted elsewhere that failed; durations, by the
-buckets of a histogram; durations, by the least and the greatest."""
+buckets of a histogram; durations, by the least and the greatest; bytes, one way or the other."""
+
+Of = Literal["count", "sum"]
 
 
 class Metric(NamedTuple):
@@ -28,14 +30,14 @@ class Metric(NamedTuple):
         told: what its increases tell.
         rank: of several metrics of one sender that tell the same of the same, the highest counts.
         seconds: how many seconds its unit is, of durations.
-        of: what an increase is: how many measurements, or their sum.
+        of: what an increase is: how many measurements, or their sum; of bytes the latter.
     """
 
     name: str
     told: Told
     rank: int = 0
     seconds: float = 0.001
-    of: Literal["count", "sum"] = "count"
+    of: Of = "count"
 
 
 class System(NamedTuple):
@@ -75,12 +77,14 @@ CALL: Final = {
     "tls": pl.Boolean,
     "serves": pl.Boolean,
     "edge": pl.Boolean,
+    "asks": pl.Boolean,
     "rank": pl.Int8,
 }
 """Columns of a call. An end is a node id, or null with what it is known by; a server may be known
 as both. ``outcome`` is that of ``outcome``, ``tls`` whether TLS was mutual (null: not known),
 ``serves`` whether the teller is at the server's end, ``edge`` whether the caller is known or is
-nobody known, ``rank`` what the series adds to that of its metric."""
+nobody known, ``asks`` of bytes whether they went to the server, ``rank`` what the series adds to
+that of its metric."""
 
 
 def label(name: str) -> str:

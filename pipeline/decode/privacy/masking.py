@@ -5,6 +5,7 @@ overwritten.
 """
 
 from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -23,7 +24,7 @@ from pipeline.model.secret_keys import SECRET_KEYS, URL_KEYS
 
 _STAR: Final = ord("*")
 _SIZES: Final = 256
-_SECRET, _PERSONAL, _URL = 1, 2, 3
+_SECRET, _PERSONAL, _URL, _SPARED = 1, 2, 3, 4
 
 
 class _Keys(NamedTuple):
@@ -101,19 +102,25 @@ class MaskedKeys:
         urls = [rows.column(name) for name in names]
         return _mask_urls(walked.buffer, np.concatenate(urls), self._text.names) > 0
 
-    def mask(self, walked: Walked, headers: Mapping[str, str]) -> bool:
+    def mask(
+        self,
+        walked: Walked,
+        headers: Mapping[str, str],
+        spared: Mapping[str, Ints] = MappingProxyType({}),
+    ) -> bool:
         """Overwrite the values of these keys in the walk's buffer; tells if it did.
 
         Args:
             walked: attributes are the tables with the cells ``key``, ``value`` and ``type``.
             headers: tables of headers, and the prefix of their keys.
+            spared: by table of attributes the rows that are known not to be what their key says.
         """
         masked = 0
         for table, rows in walked.tables.items():
             if not len(rows):
                 continue
             if "key" in rows.names and "type" in rows.names:
-                masked += self._mask(walked, rows, "")
+                masked += self._mask(walked, rows, "", spared.get(table))
             elif table in headers:
                 masked += self._mask(walked, rows, headers[table])
         return masked > 0
@@ -147,12 +154,14 @@ class MaskedKeys:
             at += size + 1
         return True
 
-    def _mask(self, walked: Walked, rows: Rows, prefix: str) -> int:
+    def _mask(self, walked: Walked, rows: Rows, prefix: str, spared: Ints | None = None) -> int:
         if prefix not in self._compiled:
             bare = {name.removeprefix(prefix) for name in self._names if name.startswith(prefix)}
             self._compiled[prefix] = _compiled(self._names | bare, self.persons.attributes)
         cells = np.array([rows.names.get(name, -1) for name in ("key", "value", "type")])
         hidden = np.zeros(len(rows), np.uint8)
+        if spared is not None:
+            hidden[spared] = _SPARED
         compiled, hider = self._compiled[prefix], self.persons.hider()
         names = self._text.names
         return _mask(walked.buffer, rows.cells, cells, compiled, hidden, hider, names)
@@ -197,6 +206,8 @@ def _mask(
     key, value, kind = named
     masked = 0
     for row in range(len(cells)):
+        if hidden[row] == _SPARED:
+            continue
         parent = cells[row, PARENT]
         within = hidden[~parent] if kind >= 0 and parent < 0 else 0
         found = within or _kind_of(source, cells[row, key], keys)

@@ -7,7 +7,8 @@ SELECT
     client, client_kind, client_workload, client_version, client_alias,
     server, server_kind, server_workload, server_version, server_alias,
     protocol, reporter, signal, system,
-    {measures}
+    {measures},
+    {by_metrics}
 FROM edge_minutes
 WHERE minute >= make_timestamp_ns($start::BIGINT)
   AND minute < make_timestamp_ns($end::BIGINT)

@@ -1,7 +1,7 @@
 -- The series of some metrics in a stretch of time: one row each, its points as lists in any order.
 -- $names: names of metrics. $labels: JSON paths of attributes that are answered, in this order.
 -- $start, $end: Unix nanoseconds, of points at or after $start and before $end.
--- $part, $parts: only the senders that fall in one of so many parts.
+-- $resources: only series of these; null for all.
 WITH series AS (
     SELECT
         resource_id, scope_id, name, unit, type, temporality, attributes, explicit_bounds,
@@ -14,12 +14,17 @@ WITH series AS (
         -- a summary tells its least and its greatest as quantiles
         list(coalesce("min", quantile_values[list_position(quantiles, 0::DOUBLE)])) AS "min",
         list(coalesce("max", quantile_values[list_position(quantiles, 1::DOUBLE)])) AS "max",
-        list(TRY_CAST(bucket_counts AS BIGINT[])) AS bucket_counts
+        list(TRY_CAST(bucket_counts AS BIGINT[])) AS bucket_counts,
+        list(scale) AS scale,
+        list(TRY_CAST(zero_count AS BIGINT)) AS zero_count,
+        list(zero_threshold) AS zero_threshold,
+        list(positive_offset) AS positive_offset,
+        list(TRY_CAST(positive_counts AS BIGINT[])) AS positive_counts
     FROM metric_points
     WHERE name IN (SELECT unnest($names::VARCHAR[]))
       AND time >= make_timestamp_ns($start::BIGINT)
       AND time < make_timestamp_ns($end::BIGINT)
-      AND hash(resource_id) % $parts::UBIGINT = $part::UBIGINT
+      AND ($resources::VARCHAR[] IS NULL OR list_contains($resources::VARCHAR[], resource_id))
     GROUP BY ALL
 )
 SELECT

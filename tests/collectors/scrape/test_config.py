@@ -208,6 +208,8 @@ def test_a_misspelt_key_is_named_with_what_was_likely_meant(tmp_path: Path) -> N
          "scrape_configs[0].scrape_protocols[0]", "'PrometheusText0.0.4'"),
         ("scrape_configs: [{job_name: a, metric_relabel_configs: [{action: keep, regex: '('}]}]",
          "metric_relabel_configs[0].regex", "a regular expression"),
+        ("scrape_configs: [{job_name: a, basic_auth: {username: a, username_file: b, "
+         + "password_file: c}}]", "scrape_configs[0].basic_auth", "one of username"),
         ("- 1", "", "a mapping"),
         ("a: [", "", "a YAML file"),
     ],

@@ -173,8 +173,9 @@ async def test_each_kind_of_credentials_is_sent(server: Exposer, tmp_path: Path)
     url = f"{server.url}/metrics"
     await get(url, authorization={"type": "Token", "credentials_file": file})
     await get(url, basic_auth={"username": "me", "password_file": file})
+    await get(url, basic_auth={"username_file": file, "password_file": file})
     told = [asked.headers["authorization"] for asked in server.asked]
-    assert told == ["Token s3cret", "Basic bWU6czNjcmV0"]
+    assert told == ["Token s3cret", "Basic bWU6czNjcmV0", "Basic czNjcmV0OnMzY3JldA=="]
 
 
 async def test_a_secret_that_cannot_be_read_is_a_failure_that_names_the_file(

@@ -91,6 +91,38 @@ def test_connections_are_all_there_is_where_nobody_tells_of_requests():
     assert (edge["requests"], edge["protocol"]) == (500, "tcp")
 
 
+def carried(request, response):
+    return {"request_bytes": request, "response_bytes": response}
+
+
+def test_bytes_are_those_of_the_reporter_that_counts_and_of_another_where_it_tells_none():
+    by_server = telling("metrics", 1000, reporter="server_proxy", **carried(70, 7))
+    edge = edge_of(telling("metrics", 1000, **carried(80, 8)), by_server)
+    assert (edge["request_bytes"], edge["response_bytes"]) == (80, 8)
+    edge = edge_of(telling("access_logs", 1000), by_server)
+    assert (edge["reporter"], edge["request_bytes"]) == ("client_proxy", 70)
+
+
+def test_bytes_of_connections_stand_where_nobody_tells_those_of_requests():
+    tcp = telling("metrics", 5, protocol="tcp", **carried(900, 90))
+    edge = edge_of(telling("metrics", 40), tcp)
+    assert (edge["requests"], edge["request_bytes"], edge["response_bytes"]) == (40, 900, 90)
+    edge = edge_of(telling("metrics", 40, **carried(500, None)), tcp)
+    # one way they are told of requests, the other way not
+    assert (edge["request_bytes"], edge["response_bytes"]) == (500, 90)
+
+
+def test_bytes_that_nobody_tells_are_unknown():
+    edge = edge_of(telling("metrics", 40), telling("spans", 40))
+    assert (edge["request_bytes"], edge["response_bytes"]) == (None, None)
+
+
+def test_bytes_alone_make_an_edge_and_no_request():
+    edge = edge_of(telling("metrics", 0, protocol="tcp", **carried(0, 2**40)))
+    assert (edge["requests"], edge["protocol"], edge["error_ratio"]) == (0, "tcp", None)
+    assert (edge["request_bytes"], edge["response_bytes"]) == (0, 2**40)
+
+
 def test_two_reporters_agree_by_the_signals_that_count():
     edge = edge_of(
         telling("metrics", 1000),

@@ -366,3 +366,87 @@ def test_points_of_a_metric_with_an_endless_name_are_refused(field: str) -> None
     assert {(told.reason, told.records) for told in decoded.refused} == {(LATE, 1), (LONG, 2)}
     admission = admit("otlp_metrics", body, MaskedKeys())
     assert (admission.records, admission.rejected) == (1, 3)
+
+
+CALLER = "web.emojivoto.serviceaccount.identity.linkerd.cluster.local"
+
+
+def admitted(name, *attributes, where="point"):
+    """What a request is behind the door whose point, or another part of it, has attributes."""
+    told = {"attributes": [{"key": key, "value": value} for key, value in attributes]}
+    point = {"asInt": "1", "timeUnixNano": str(TIME)}
+    if where == "point":
+        point |= told
+    if where == "exemplar":
+        point["exemplars"] = [{"filteredAttributes": told["attributes"], "asInt": "1"}]
+    request = request_of({"name": name, "sum": {"dataPoints": [point]}})
+    (resource_metrics,) = request.resource_metrics
+    if where == "resource":
+        ParseDict(told, resource_metrics.resource)
+    if where == "scope":
+        ParseDict(told, resource_metrics.scope_metrics[0].scope)
+    return admit("otlp_metrics", request.SerializeToString(), MaskedKeys()).body
+
+
+@pytest.mark.parametrize(
+    "metric",
+    ["request_total", "response_total", "response_latency_ms", "response_latency_ms_bucket",
+     "tcp_open_total", "tcp_read_bytes_total", "inbound_http_authz_allow_total",
+     "route_response_total"],
+)  # fmt: skip
+@pytest.mark.parametrize("value", [CALLER, "spiffe://cluster.local/ns/emojivoto/sa/web"])
+def test_who_called_a_proxy_of_linkerd_stays(metric, value):
+    body = admitted(metric, ("direction", {"stringValue": "inbound"}),
+                    ("client_id", {"stringValue": value}))  # fmt: skip
+    assert value.encode() in body
+
+
+@pytest.mark.parametrize(
+    ("metric", "key", "value"),
+    [
+        ("apigee_requests_total", "client_id", CALLER),
+        ("http.server.request.duration", "client_id", CALLER),
+        ("response_totals", "client_id", CALLER),
+        ("", "client_id", CALLER),
+        ("response_total", "Client_Id", CALLER),
+        ("response_total", "client_secret", CALLER),
+        ("response_total", "password", CALLER),
+        ("response_total", "client_id", "AKfycbx0hunter2hunter2"),
+        ("response_total", "client_id", "web.shop"),
+        ("response_total", "client_id", f"{CALLER} hunter2"),
+        ("response_total", "client_id", f"hunter2\n{CALLER}"),
+        ("response_total", "client_id", "hunter2.serviceaccount.identity.linkerd.cluster.local"),
+        ("response_total", "client_id", f"{'a' * 300}.{CALLER}"),
+        ("response_total", "client_id", "spiffe://cluster.local/ns/a/sa/b?token=hunter2"),
+    ],
+)
+def test_every_other_client_id_is_masked(metric, key, value):
+    body = admitted(metric, (key, {"stringValue": value}))
+    assert value.encode() not in body
+    assert b"*" * len(value) in body
+
+
+@pytest.mark.parametrize("where", ["resource", "scope", "exemplar"])
+def test_a_client_id_that_is_of_no_point_is_masked(where):
+    assert CALLER.encode() not in admitted(
+        "response_total", ("client_id", {"stringValue": CALLER}), where=where
+    )
+
+
+def test_a_client_id_within_another_attribute_is_masked():
+    nested = {"kvlistValue": {"values": [{"key": "client_id", "value": {"stringValue": CALLER}}]}}
+    assert CALLER.encode() not in admitted("response_total", ("labels", nested))
+    secret = {"kvlistValue": {"values": [{"key": "name", "value": {"stringValue": "hunter2"}}]}}
+    assert b"hunter2" not in admitted("response_total", ("client_id", secret))
+    assert b"hunter2" not in admitted(
+        "response_total", ("client_id", {"bytesValue": "aHVudGVyMg=="})
+    )
+
+
+def test_a_name_that_is_told_after_the_points_counts():
+    client_id = {"key": "client_id", "value": {"stringValue": CALLER}}
+    for name, stays in (("response_total", True), ("apigee_total", False)):
+        point = {"asInt": "1", "timeUnixNano": str(TIME), "attributes": [client_id]}
+        body = encode(request_of({"name": name, "sum": {"dataPoints": [point]}}))
+        assert body.index(b"client_id") < body.index(name.encode())
+        assert (CALLER.encode() in admit("otlp_metrics", body, MaskedKeys()).body) is stays

@@ -5,10 +5,23 @@ from datetime import UTC, datetime
 
 import orjson
 import pytest
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
+    ExportMetricsServiceRequest,
+)
+from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
+from opentelemetry.proto.metrics.v1.metrics_pb2 import (
+    ExponentialHistogram,
+    ExponentialHistogramDataPoint,
+    Metric,
+    NumberDataPoint,
+    ResourceMetrics,
+    ScopeMetrics,
+    Sum,
+)
 
 from api.graph import GraphQuery, build
 from api.times import Window
-from pipeline.decode import cloudwatch_metrics, openmetrics_text, prometheus_text
+from pipeline.decode import cloudwatch_metrics, openmetrics_text, otlp_metrics, prometheus_text
 from pipeline.jobs.minutes import MinutesJob
 from pipeline.model.scrape import Scrape
 from pipeline.store import StoreSettings, open_store
@@ -56,6 +69,20 @@ def test_a_recorded_sidecar_of_istio(tmp_path):
     }
     assert edges["default/productpage", "default/details"]["mtls_ratio"] == 1
     assert edges["default/details", "external:deb.debian.org"]["client_error"] == 1
+
+
+def test_a_recorded_sidecar_that_two_paths_tell_of_counts_once(tmp_path):
+    pod = {"k8s.namespace.name": "default", "k8s.pod.name": "details-1", "k8s.pod.ip": "10.0.0.1"}
+    path = "samples/mesh/istio-sidecar-requests.prom.txt"
+    edges = edges_of(
+        tmp_path, prometheus_text, *born(path, **pod), *born(path, **{"service.name": "istio-mesh"})
+    )
+    assert counted(edges) == {
+        ("default/productpage", "default/details"): 1,
+        ("default/details", "external:security.debian.org"): 4,
+        ("default/details", "external:deb.debian.org"): 46,
+    }
+    assert {edge["paths_agreement"] for edge in edges.values()} == {1}
 
 
 def test_a_recorded_ztunnel(tmp_path):
@@ -131,3 +158,45 @@ def test_counts_of_a_series_that_was_there_before_are_differences(tmp_path):
     edge = edges["target", "external:cart"]
     assert (edge["requests"], edge["server_error"]) == (45, 2)
     assert edge["signal"] == "metrics"
+
+
+def test_exponential_histograms_of_a_collector_tell_latency_as_finely_as_they_are(tmp_path):
+    labels = {
+        "reporter": "destination", "source_workload": "web", "source_workload_namespace": "shop",
+        "source_canonical_service": "web", "destination_workload": "cart",
+        "destination_workload_namespace": "shop", "destination_canonical_service": "cart",
+        "request_protocol": "http", "response_code": "200",
+    }  # fmt: skip
+    attributes = [
+        KeyValue(key=key, value=AnyValue(string_value=told)) for key, told in labels.items()
+    ]
+    start = AT * 1_000_000_000
+
+    def sent(second, scale, offset, counts):
+        at = start + second * 1_000_000_000
+        moment = {"attributes": attributes, "start_time_unix_nano": start, "time_unix_nano": at}
+        buckets = ExponentialHistogramDataPoint.Buckets(offset=offset, bucket_counts=counts)
+        timed = ExponentialHistogramDataPoint(
+            count=sum(counts), sum=0.0, scale=scale, positive=buckets, **moment
+        )
+        counted = NumberDataPoint(as_int=sum(counts), **moment)
+        sums = {"aggregation_temporality": 2, "is_monotonic": True}
+        metrics = [
+            Metric(name="istio_requests_total", sum=Sum(data_points=[counted], **sums)),
+            Metric(
+                name="istio_request_duration_milliseconds",
+                exponential_histogram=ExponentialHistogram(
+                    data_points=[timed], aggregation_temporality=2
+                ),
+            ),
+        ]
+        resource = ResourceMetrics(scope_metrics=[ScopeMetrics(metrics=metrics)])
+        return ExportMetricsServiceRequest(resource_metrics=[resource]).SerializeToString()
+
+    # of scale 6 around 64 ms, then of scale 5, which the bucket of 63.3 to 64.7 ms lies in, too
+    edges = edges_of(tmp_path, otlp_metrics, sent(15, 6, 383, [20, 20]), sent(30, 5, 191, [40, 60]))
+    (edge,) = edges.values()
+    assert (edge["client"], edge["server"], edge["requests"]) == ("shop/web", "shop/cart", 100)
+    # half of all took less than 64 ms or little more
+    assert edge["server_p50"] == pytest.approx(0.064, rel=0.011)
+    assert edge["server_p50_resolution"] == pytest.approx(0.0108, rel=0.01)

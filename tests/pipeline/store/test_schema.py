@@ -9,7 +9,7 @@ from pipeline.errors import StoreIncompatible
 from pipeline.model.messages import Partition
 from pipeline.model.runs import FINAL, Run
 from pipeline.model.table import DUCKDB
-from pipeline.model.tables import METRIC_POINTS, RAW
+from pipeline.model.tables import BY_METRICS, METRIC_POINTS, RAW
 from pipeline.store import StoreSettings, open_store, schema
 from pipeline.store.attach import CATALOG
 from pipeline.store.connection import Database, connect
@@ -85,7 +85,8 @@ def as_in_version_1(directory: Path) -> None:
         session.run("DROP TABLE leases")
         session.run("DROP TABLE stale_minutes")
         session.run("DROP TABLE final_minutes")
-        session.run("ALTER TABLE edge_minutes DROP COLUMN widths")
+        for column in ("widths", *(column.name for column in BY_METRICS)):
+            session.run(f"ALTER TABLE edge_minutes DROP COLUMN {column}")
         session.run("ALTER TABLE node_minutes DROP COLUMN widths")
         session.run("ALTER TABLE access_logs DROP COLUMN consumer")
         session.run("ALTER TABLE access_logs DROP COLUMN upstream_response_status_code")
