@@ -109,7 +109,7 @@ def attach_lake(
         connection.execute(f"LOAD {quoted(_extension(extension))}")
     if not settings.catalog:
         # else each scan of the catalog has a connection of its own, and sees what others committed
-        # since the transaction began (docs/decisions/0005); GLOBAL, for DuckLake's connections too
+        # since the transaction began (docs/decisions/0006); GLOBAL, for DuckLake's connections too
         connection.execute("SET GLOBAL sqlite_disable_multithreaded_scans = true")
     for option, value in (("max_retry_count", 10), ("retry_wait_ms", 20), ("retry_backoff", 1.5)):
         connection.execute(f"SET ducklake_{option} = {value}")
