@@ -78,6 +78,13 @@ def test_every_metric_is_documented(http):  # noqa: F811 - a fixture
             assert f"`{line.split()[2]}`" in text
 
 
+def test_every_decision_has_a_number_of_its_own():
+    pages = sorted((DOCS / "decisions").glob("*.md"))
+    for number, page in enumerate(pages, start=1):
+        assert page.name.startswith(f"{number:04}-")
+        assert page.read_text().startswith(f"# {number}. ")
+
+
 def test_modules_stay_short():
     packages = ("api", "collectors", "pipeline")
     root = Path(__file__).parents[1]
@@ -88,3 +95,23 @@ def test_modules_stay_short():
         if (lines := len(path.read_text().splitlines())) > LONGEST_MODULE
     }
     assert not long
+
+
+ROOT = DOCS.parent
+PAGES = sorted([*ROOT.glob("*.md"), *DOCS.rglob("*.md")])
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_link_leads_somewhere(page):
+    for target in re.findall(r"\]\((?!https?:)([^)\s]+)\)", page.read_text()):
+        path, _, anchor = target.partition("#")
+        found = (page.parent / path).resolve() if path else page
+        assert found.exists(), target
+        if anchor:
+            assert anchor in headings(found), target
+
+
+def headings(page):
+    """The anchors of a page's headings, as GitHub makes them."""
+    lines = re.findall(r"^#+ (.+)$", page.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", line.lower()).replace(" ", "-") for line in lines}

@@ -23,7 +23,7 @@ from pipeline.model.messages import Message, Partition, Positions
 log = logging.getLogger(__name__)
 
 COMMIT_SECONDS: Final = 1.0
-"""How long noting positions may take; they are only for displays, and the next ones come soon."""
+"""How long noting positions is waited for; they are for displays, and the next come soon."""
 
 HEARTBEATS: Final = 5
 """Signs of life within a session."""
@@ -58,6 +58,7 @@ class Reader(ConsumerRebalanceListener):
         self._turn = asyncio.Lock()
         self._assigned = asyncio.Event()
         self._moved = False
+        self._noting: asyncio.Future[None] | None = None
         self._stored = asyncio.Event()
         self._stored.set()
         self._place: dict[TopicPartition, int] = {}
@@ -98,23 +99,26 @@ class Reader(ConsumerRebalanceListener):
     async def consumed(self, positions: Positions) -> None:
         """Note positions at the brokers as well as can be; nothing depends on it."""
         self._stored.set()
-        with contextlib.suppress(KafkaError, ConsumerStoppedError, OSError, TimeoutError):
+        with contextlib.suppress(KafkaError, ConsumerStoppedError, OSError):
             if self._group is None:
                 async with self._turn:
                     self._assign_all(await self._open())
             if self._consumer is not None:
-                await self._commit(self._consumer, positions)
+                await self._note(self._consumer, positions)
 
-    async def _commit(self, consumer: AIOKafkaConsumer, positions: Positions) -> None:
+    async def _note(self, consumer: AIOKafkaConsumer, positions: Positions) -> None:
         mine = consumer.assignment()
         offsets = {
             place: offset
             for partition, offset in positions.items()
             if (place := self._real(partition)) in mine
         }
-        if offsets:
-            async with asyncio.timeout(COMMIT_SECONDS):
-                await consumer.commit(offsets)
+        if offsets and (self._noting is None or self._noting.done()):
+            # not cancelled when it takes longer: what the library does of it under a shield would
+            # then fail with nobody to hear of it
+            self._noting = asyncio.ensure_future(consumer.commit(offsets))
+            self._noting.add_done_callback(_heard)
+            await asyncio.wait({self._noting}, timeout=COMMIT_SECONDS)
 
     async def on_partitions_revoked(self, revoked: Collection[TopicPartition]) -> None:
         """Called by the library before partitions go: let what was read be stored first."""
@@ -171,6 +175,9 @@ class Reader(ConsumerRebalanceListener):
         self._forget()
         if consumer is not None:
             await close_quietly(consumer)
+        if self._noting is not None:
+            self._noting.cancel()
+            self._noting = None
 
     async def _read(
         self, positions: Positions, *, max_bytes: int, give_up: float
@@ -246,3 +253,9 @@ class Reader(ConsumerRebalanceListener):
 
     def _real(self, partition: Partition) -> TopicPartition:
         return TopicPartition(self._topics.real(partition.topic), partition.number)
+
+
+def _heard(noting: asyncio.Future[None]) -> None:
+    """Take note of how it ended, whichever way."""
+    if not noting.cancelled():
+        noting.exception()

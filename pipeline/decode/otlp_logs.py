@@ -20,10 +20,10 @@ from pipeline.decode.gates.wire_gate import WireGate
 from pipeline.decode.kernels.columns import GOOD, NOTHING, ids, numbers, texts, times
 from pipeline.decode.kernels.json_text import objects
 from pipeline.decode.otlp.access_logs import access_logs, may_have
-from pipeline.decode.otlp.common import COMMON, STRING
 from pipeline.decode.privacy.masking import MaskedKeys
 from pipeline.decode.wire.declaration import Messages, Row, Store
 from pipeline.decode.wire.intern import RESOURCE_ROWS, SCOPE_ROWS, bytes_of
+from pipeline.decode.wire.otlp_common import COMMON, STRING
 from pipeline.decode.wire.refusals import Bad, with_bad
 from pipeline.decode.wire.walk import Format, Rows, Walked
 from pipeline.model.decoded import Decoded, Refusal

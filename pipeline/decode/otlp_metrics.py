@@ -17,12 +17,12 @@ from pipeline.decode.kernels.columns import NOTHING, numbers, texts, times
 from pipeline.decode.kernels.json_text import double_texts, objects
 from pipeline.decode.kernels.kernel import Ints
 from pipeline.decode.kernels.lists import lists, varint_lists
-from pipeline.decode.otlp.common import COMMON
 from pipeline.decode.otlp.json_records import Field, arrays, ready_texts
 from pipeline.decode.otlp.mesh_identities import mesh_identities
 from pipeline.decode.privacy.masking import MaskedKeys
 from pipeline.decode.wire.declaration import Action, Check, Each, Enter, Messages, Row, Store
 from pipeline.decode.wire.intern import RESOURCE_ROWS, SCOPE_ROWS
+from pipeline.decode.wire.otlp_common import COMMON
 from pipeline.decode.wire.refusals import LONGEST_NAME, Bad, too_long, with_bad
 from pipeline.decode.wire.walk import Format, Rows, Walked
 from pipeline.model.decoded import Decoded, Refusal

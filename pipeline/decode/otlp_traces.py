@@ -29,13 +29,13 @@ from pipeline.decode.kernels.kernel import Ints
 from pipeline.decode.kernels.text import OFFSET_BITS
 from pipeline.decode.otlp import kong_spans
 from pipeline.decode.otlp.attributes import RPC_SERVICE, SPAN_ATTRIBUTES
-from pipeline.decode.otlp.common import COMMON
 from pipeline.decode.otlp.consumers import by_rank
 from pipeline.decode.otlp.json_records import Field, arrays, ready_texts
 from pipeline.decode.otlp.promote import Promotion
 from pipeline.decode.otlp.sampling import thresholds
 from pipeline.decode.wire.declaration import Enter, Messages, Row, Store
 from pipeline.decode.wire.intern import KONG, LINKERD_PROXY, RESOURCE_ROWS, SCOPE_ROWS, Interned
+from pipeline.decode.wire.otlp_common import COMMON
 from pipeline.decode.wire.walk import Format, Rows, Walked
 from pipeline.model.decoded import Decoded, Refusal
 from pipeline.model.tables import RESOURCES, SCOPES, SPANS

@@ -19,7 +19,7 @@ from pipeline.decode.kernels.json_members import Members
 from pipeline.decode.kernels.json_text import JSON
 from pipeline.decode.kernels.kernel import Buffer, Ints, kernel
 from pipeline.decode.kernels.text import LENGTH_MASK, OFFSET_BITS
-from pipeline.decode.otlp.common import BOOL, INT, STRING
+from pipeline.decode.wire.otlp_common import BOOL, INT, STRING
 from pipeline.decode.wire.protobuf_struct import Json, any_of, struct_or_raw
 from pipeline.model.secret_keys import URL_HEADERS
 

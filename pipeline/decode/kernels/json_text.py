@@ -42,9 +42,9 @@ from pipeline.decode.kernels.text import (
     decimal,
     json_string,
 )
-from pipeline.decode.otlp.common import ARRAY, BOOL, BYTES, DOUBLE, INT, KEY_VALUES, STRING
 from pipeline.decode.wire.declaration import PARENT
 from pipeline.decode.wire.loop import MAX_DEPTH
+from pipeline.decode.wire.otlp_common import ARRAY, BOOL, BYTES, DOUBLE, INT, KEY_VALUES, STRING
 from pipeline.decode.wire.walk import Rows
 
 JSON: Final = 1 << 10

@@ -14,7 +14,7 @@ import numpy as np
 
 from pipeline.decode.kernels.kernel import Ints
 from pipeline.decode.kernels.text import LENGTH_MASK, OFFSET_BITS
-from pipeline.decode.otlp.common import STRING
+from pipeline.decode.wire.otlp_common import STRING
 from pipeline.decode.wire.walk import Walked
 
 KEY: Final = b"client_id"

@@ -28,8 +28,8 @@ from pipeline.decode.kernels.text import (
     slices_of,
 )
 from pipeline.decode.otlp.attributes import Promoted
-from pipeline.decode.otlp.common import INT, STRING
 from pipeline.decode.wire.declaration import PARENT
+from pipeline.decode.wire.otlp_common import INT, STRING
 from pipeline.decode.wire.walk import Rows
 
 _TEXT, _NUMBER, _FLAG = range(3)

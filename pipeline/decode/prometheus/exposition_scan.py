@@ -17,8 +17,8 @@ from pipeline.decode.kernels.columns import NOTHING
 from pipeline.decode.kernels.kernel import Buffer, Bytes, Ints, inlined, kernel
 from pipeline.decode.kernels.text import LENGTH_MASK, OFFSET_BITS
 from pipeline.decode.lines.lines import Lines
-from pipeline.decode.otlp.common import STRING
 from pipeline.decode.wire.declaration import HEADER, PARENT
+from pipeline.decode.wire.otlp_common import STRING
 from pipeline.decode.wire.walk import Rows
 from pipeline.model.scrape import STALE_PREFIX
 

@@ -6,8 +6,8 @@ import numpy as np
 
 from pipeline.decode.kernels.kernel import Ints
 from pipeline.decode.kernels.text import LENGTH_MASK
-from pipeline.decode.otlp.common import STRING
 from pipeline.decode.wire.declaration import HEADER, PARENT
+from pipeline.decode.wire.otlp_common import STRING
 from pipeline.decode.wire.walk import Rows
 
 _CELLS: Final = {"key": HEADER, "value": HEADER + 1, "type": HEADER + 2}

@@ -21,8 +21,8 @@ from pipeline.decode.kernels.hashing import distinct
 from pipeline.decode.kernels.json_text import objects
 from pipeline.decode.kernels.kernel import Ints
 from pipeline.decode.kernels.text import LENGTH_MASK, OFFSET_BITS
-from pipeline.decode.otlp.common import COMMON
 from pipeline.decode.wire.declaration import Row
+from pipeline.decode.wire.otlp_common import COMMON
 from pipeline.decode.wire.walk import Format, Rows, Walked
 from pipeline.model.table import Table
 from pipeline.model.tables import RESOURCES, SCOPES

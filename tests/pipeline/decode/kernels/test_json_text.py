@@ -8,8 +8,8 @@ from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue, KeyValu
 
 from pipeline.decode.kernels import json_text
 from pipeline.decode.kernels.json_text import double_texts, objects
-from pipeline.decode.otlp.common import COMMON
 from pipeline.decode.wire.declaration import Row
+from pipeline.decode.wire.otlp_common import COMMON
 from pipeline.decode.wire.walk import Format
 from tests.pipeline.decode.otlp_oracle import attributes, double
 from tests.pipeline.decode.otlp_strategies import ATTRIBUTES
