@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from pipeline.analyze import access_log, consumer, crossing, outcome, route
 from pipeline.analyze.histogram import bucket_index
-from pipeline.analyze.identity import identify
+from pipeline.analyze.identity import attribute, identify
 from pipeline.analyze.largest import largest
 from pipeline.analyze.openapi import Paths
 from pipeline.model import consumers
@@ -68,15 +68,23 @@ def derive(
         route.templated(_in_units(rows, units), resources, documents)
         for rows in (spans, access_logs)
     )
+    rows_of = pl.concat([one.select("slice", "resource_id") for one in (spans, access_logs)])
     told = crossing.tellings(spans, access_logs, (known, identities))
     tellings = _bounded(told, ["client_name", "client_alias", "server_alias", "route"])
-    own = access_log.aliases(access_logs, known)
+    own = pl.concat([access_log.aliases(access_logs, known), _addresses(rows_of, known, resources)])
     return {
         EDGE_MINUTES.name: _arrow(edge_minutes(tellings, identities), EDGE_MINUTES),
         NODE_MINUTES.name: _arrow(node_minutes(tellings, identities), NODE_MINUTES),
         CONSUMER_MINUTES.name: _arrow(consumer_minutes(tellings, identities), CONSUMER_MINUTES),
         ALIASES.name: _arrow(aliases(tellings, own, identities), ALIASES),
     }
+
+
+def _addresses(rows: pl.DataFrame, known: pl.DataFrame, resources: pl.DataFrame) -> pl.DataFrame:
+    """Addresses that pods tell of themselves: ``slice``, ``alias``, ``identity``."""
+    pods = resources.select("resource_id", alias=attribute("k8s.pod.ip")).drop_nulls()
+    own = known.join(pods, on="resource_id").select("resource_id", "alias", "identity")
+    return rows.unique().join(own, on="resource_id").select("slice", "identity", "alias")
 
 
 def _in_units(rows: pl.DataFrame, units: Sequence[tuple[int, int]]) -> pl.DataFrame:
