@@ -112,8 +112,20 @@ def edge_minutes(tellings: pl.DataFrame, identities: pl.DataFrame) -> pl.DataFra
             "protocol", "reporter", "signal", "teller",
         ],
     )  # fmt: skip
+    summed = summed.with_columns(
+        ((pl.col("reporter") == Reporter.GATEWAY) & (pl.col(end) == pl.col("teller")))
+        .fill_null(value=False)
+        .alias(f"{end}_is_gateway")
+        for end in _ENDS
+    )
     for end in _ENDS:
-        summed = _named(summed, end, identities)
+        summed = _named(summed, end, identities).with_columns(
+            # whoever tells as a gateway is one, whatever it is called
+            pl.when(f"{end}_is_gateway")
+            .then(pl.lit(NodeKind.GATEWAY.value))
+            .otherwise(f"{end}_kind")
+            .alias(f"{end}_kind")
+        )
     summed = summed.join(_systems(identities), on="teller", how="left")
     folded = _fold(summed, ["slice", *(column.name for column in CALL_KEY)])
     return folded.with_columns(pl.lit(None, pl.Int64).alias(one.name) for one in BY_METRICS)

@@ -168,6 +168,28 @@ def test_a_rule_whose_addresses_nobody_knows_stays_one_unknown():
     assert told(log_rows=rows)[0][("shop/edge-gateway", f"unknown:{RULE}")] == 3
 
 
+def test_spans_of_rules_are_a_gateways_and_tell_what_it_called_and_how_often():
+    proxy = {"is_proxy": True, "upstream_cluster": RULE}
+    sent = proxy | {"network_peer_address": "10.0.0.9", "network_peer_port": 8080}
+    rows = [
+        {**span(1, 0, "edge.shop", SERVER), **proxy},
+        {**span(2, 1, "edge.shop", CLIENT), **sent},
+        {**span(3, 1, "edge.shop", CLIENT), **sent, "http_request_resend_count": 1},
+    ]
+    derived = derive(spans(rows), access_logs([]), resources("edge.shop"), units=[(1, 9)])
+    found = build(
+        pl.DataFrame(derived["edge_minutes"]),
+        pl.DataFrame(derived["aliases"]),
+        start=START,
+        end=END,
+    )
+    assert found.edges.select("client", "server", "requests", "attempts", "reporter").rows() == [
+        ("clients", "edge.shop", 1, 1, "gateway"),
+        ("edge.shop", f"unknown:{RULE}", 1, 2, "gateway"),
+    ]
+    assert found.nodes.filter(pl.col("id") == "edge.shop")["kind"].to_list() == ["gateway"]
+
+
 def test_a_rule_is_what_is_configured_whatever_address_its_requests_went_to():
     rows = [*answered("orders", "10.0.0.9:80", "x1"), went("10.0.0.9:80", "1"), went(None, "2")]
     found, _ = told(log_rows=rows, configured={RULE: "finance/billing"})
