@@ -146,7 +146,7 @@ def _client_side(entries: pl.DataFrame) -> pl.DataFrame:
     calls = calls.with_columns(told.otherwise(status).alias("http_response_status_code"))
     alias = pl.coalesce(
         names.node(pl.col("upstream_cluster")),
-        "upstream_cluster",
+        names.at_rule(pl.col("upstream_cluster"), pl.col("upstream_remote_address")),
         "upstream_remote_address",
         # an API of AWS does not say what it calls, but each of its routes calls one thing
         pl.when(pl.col("route_name").is_not_null()).then(

@@ -18,6 +18,10 @@ _REAL: Final = (NodeKind.SERVICE, NodeKind.GATEWAY, NodeKind.WAYPOINT)
 _HOST: Final = r"^([^/:|]+)"
 _ADDRESS: Final = r"^(.+):\d+$"
 """The host of an address with a port."""
+ALWAYS: Final = 0.9
+"""A rule calls a node always, if so much of what was seen of it went there."""
+LOOPBACK: Final = r"^(?:127\.|\[?::1\]?)"
+"""Addresses of everybody."""
 _PLACE: Final = ("node", "kind", "workload", "version")
 
 
@@ -32,6 +36,7 @@ def resolve(edge_minutes: pl.DataFrame, aliases: pl.DataFrame) -> pl.DataFrame:
         The same rows with ``client``, ``server`` and their kinds never null.
     """
     aliases = pl.concat([aliases, _told_twice(edge_minutes)], how="diagonal")
+    aliases = pl.concat([aliases, _of_rules(edge_minutes, aliases)], how="diagonal")
     nodes = _known_nodes(edge_minutes, aliases)
     for end in ("client", "server"):
         if edge_minutes[end].null_count():
@@ -129,6 +134,70 @@ def _told_twice(edge_minutes: pl.DataFrame) -> pl.DataFrame:
     )
 
 
+def _of_rules(edge_minutes: pl.DataFrame, aliases: pl.DataFrame) -> pl.DataFrame:
+    """Whom rules of routes call, where nearly all they were seen to call is one node.
+
+    A rule may have several backends. Where somebody tells which address a request went to by it,
+    and who is there is known, that request is known; and all others of the rule where it hardly
+    ever differs.
+    """
+    rule = pl.col("alias").str.extract(names.AT_RULE, 1)
+    went = edge_minutes.filter(pl.col("server").is_null()).select("rows", alias="server_alias")
+    went = went.with_columns(rule.alias("rule")).drop_nulls("rule")
+    learned = aliases.with_columns(rule.alias("rule")).drop_nulls(["rule", "seen"])
+    there = (
+        aliases.filter(pl.col("client").is_null() & pl.col("seen").is_not_null())
+        .sort("seen", "node", descending=[True, False])
+        .unique("alias", keep="first", maintain_order=True)
+        .select("node", "kind", "alias")
+    )
+    by_address = went.with_columns(_behind(went["alias"], aliases).alias("alias")).join(
+        there, on="alias"
+    )
+    seen = pl.concat(
+        [
+            by_address.select("node", "kind", alias="rule", seen="rows"),
+            learned.select("node", "kind", "seen", alias="rule").select(
+                "node", "kind", "alias", "seen"
+            ),
+        ]
+    )
+    return (
+        seen.group_by("alias", "node")
+        .agg(pl.col("kind").min(), pl.col("seen").sum())
+        .filter(pl.col("seen") >= ALWAYS * pl.col("seen").sum().over("alias"))
+        .with_columns(
+            pl.lit(None, pl.String).alias(name) for name in ("client", "workload", "version")
+        )
+    )
+
+
+def _behind(told: pl.Series, aliases: pl.DataFrame) -> pl.Series:
+    """In the place of a rule and an address the one of them by which somebody is known."""
+    frame = pl.DataFrame({"told": told}).with_columns(
+        pl.col("told").str.extract(names.AT_RULE, part).alias(name)
+        for part, name in ((1, "rule"), (2, "address"))
+    )
+    if frame["rule"].null_count() == frame.height:
+        return told
+    anybody = aliases.filter(pl.col("client").is_null())
+    configured = anybody.filter(pl.col("seen").is_null())["alias"].unique().implode()
+    host = pl.col("address").str.extract(_ADDRESS)
+    alone = anybody.filter(~pl.col("alias").str.contains(LOOPBACK)).group_by("alias")
+    pods = alone.agg(pl.col("node").n_unique().alias("nodes")).filter(pl.col("nodes") == 1)
+    return frame.select(
+        pl.when(pl.col("rule").is_null())
+        .then("told")
+        .when(pl.col("rule").is_in(configured))
+        .then("rule")
+        .when(pl.col("address").is_in(anybody["alias"].unique().implode()))
+        .then("address")
+        .when(host.is_in(pods["alias"].implode()))
+        .then(host)
+        .otherwise("rule")
+    ).to_series()
+
+
 def _known_nodes(edge_minutes: pl.DataFrame, aliases: pl.DataFrame) -> pl.DataFrame:
     """Services, gateways and waypoints by id, name and namespace."""
     ends = [
@@ -153,11 +222,13 @@ def _resolve_end(
     unknown = rows.filter(pl.col(end).is_null()).select("client", named).unique()
     if end == "client":
         unknown = unknown.select(pl.lit(None, pl.String).alias("client"), named).unique()
-    found = unknown.rename({named: "alias"})
-    found = _by_alias(found, aliases)
+    unknown = unknown.with_columns(_behind(unknown[named], aliases).alias("alias"))
+    found = _by_alias(unknown.select("client", "alias").unique(), aliases)
     found = _by_name(found, nodes)
-    found = _last_resort(found).rename(
-        {"alias": named, **{column: f"found_{column}" for column in _PLACE}}
+    found = (
+        unknown.join(_last_resort(found), on=["client", "alias"], how="left", nulls_equal=True)
+        .drop("alias")
+        .rename({column: f"found_{column}" for column in _PLACE})
     )
     keys = [named] if end == "client" else ["client", named]
     found = found.drop("client") if end == "client" else found

@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from pipeline.analyze import access_log, consumer, crossing, outcome, route
 from pipeline.analyze.histogram import bucket_index
-from pipeline.analyze.identity import identify
+from pipeline.analyze.identity import attribute, identify
 from pipeline.analyze.largest import largest
 from pipeline.analyze.openapi import Paths
 from pipeline.model import consumers
@@ -68,15 +68,23 @@ def derive(
         route.templated(_in_units(rows, units), resources, documents)
         for rows in (spans, access_logs)
     )
+    rows_of = pl.concat([one.select("slice", "resource_id") for one in (spans, access_logs)])
     told = crossing.tellings(spans, access_logs, (known, identities))
     tellings = _bounded(told, ["client_name", "client_alias", "server_alias", "route"])
-    own = access_log.aliases(access_logs, known)
+    own = pl.concat([access_log.aliases(access_logs, known), _addresses(rows_of, known, resources)])
     return {
         EDGE_MINUTES.name: _arrow(edge_minutes(tellings, identities), EDGE_MINUTES),
         NODE_MINUTES.name: _arrow(node_minutes(tellings, identities), NODE_MINUTES),
         CONSUMER_MINUTES.name: _arrow(consumer_minutes(tellings, identities), CONSUMER_MINUTES),
         ALIASES.name: _arrow(aliases(tellings, own, identities), ALIASES),
     }
+
+
+def _addresses(rows: pl.DataFrame, known: pl.DataFrame, resources: pl.DataFrame) -> pl.DataFrame:
+    """Addresses that pods tell of themselves: ``slice``, ``alias``, ``identity``."""
+    pods = resources.select("resource_id", alias=attribute("k8s.pod.ip")).drop_nulls()
+    own = known.join(pods, on="resource_id").select("resource_id", "alias", "identity")
+    return rows.unique().join(own, on="resource_id").select("slice", "identity", "alias")
 
 
 def _in_units(rows: pl.DataFrame, units: Sequence[tuple[int, int]]) -> pl.DataFrame:
@@ -104,8 +112,20 @@ def edge_minutes(tellings: pl.DataFrame, identities: pl.DataFrame) -> pl.DataFra
             "protocol", "reporter", "signal", "teller",
         ],
     )  # fmt: skip
+    summed = summed.with_columns(
+        ((pl.col("reporter") == Reporter.GATEWAY) & (pl.col(end) == pl.col("teller")))
+        .fill_null(value=False)
+        .alias(f"{end}_is_gateway")
+        for end in _ENDS
+    )
     for end in _ENDS:
-        summed = _named(summed, end, identities)
+        summed = _named(summed, end, identities).with_columns(
+            # whoever tells as a gateway is one, whatever it is called
+            pl.when(f"{end}_is_gateway")
+            .then(pl.lit(NodeKind.GATEWAY.value))
+            .otherwise(f"{end}_kind")
+            .alias(f"{end}_kind")
+        )
     summed = summed.join(_systems(identities), on="teller", how="left")
     folded = _fold(summed, ["slice", *(column.name for column in CALL_KEY)])
     return folded.with_columns(pl.lit(None, pl.Int64).alias(one.name) for one in BY_METRICS)

@@ -180,6 +180,22 @@ FORMS: Final = (
 NO_SERVICE: Final = r"^(?:http|grpc|tcp|tls|udp)route/|^route "
 """Names that somebody has for a call rather than for who answers it."""
 
+RULE: Final = r"^(?:http|grpc|tcp|tls|udp)route/"
+"""Clusters that are named after a rule of a route, whatever backends it has."""
+
+AT_RULE: Final = rf"({RULE}.*) at (\S+)$"
+"""A rule, and the address that one request went to by it."""
+
+
+def at_rule(cluster: pl.Expr, address: pl.Expr) -> pl.Expr:
+    """A cluster's name; of one that is a rule's with the address behind, where that is known."""
+    return (
+        pl.when(cluster.str.contains(RULE) & address.is_not_null())
+        .then(pl.format("{} at {}", cluster, address))
+        .otherwise(cluster)
+    )
+
+
 MEANT: Final = pl.Schema(
     {"meaning": pl.String(), "system": pl.String()} | dict.fromkeys(PARTS, pl.String())
 )

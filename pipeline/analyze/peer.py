@@ -55,12 +55,14 @@ def alias() -> pl.Expr:
     Reads ``service_peer_name``, ``upstream_cluster``, ``server_address``, ``server_port``,
     ``network_peer_address``, ``network_peer_port``.
     """
+    cluster = pl.col("upstream_cluster")
+    address = with_port(pl.col("network_peer_address"), pl.col("network_peer_port"))
     return pl.coalesce(
         "service_peer_name",
-        names.node(pl.col("upstream_cluster")),
-        pl.when(~pl.col("upstream_cluster").str.contains(_SIDE)).then("upstream_cluster"),
+        names.node(cluster),
+        pl.when(~cluster.str.contains(_SIDE)).then(names.at_rule(cluster, address)),
         with_port(pl.col("server_address"), pl.col("server_port")),
-        with_port(pl.col("network_peer_address"), pl.col("network_peer_port")),
+        address,
     )
 
 

@@ -10,7 +10,7 @@ from typing import Final
 
 import polars as pl
 
-from pipeline.analyze import kinds, outcome as outcomes, pair, peer, waypoint
+from pipeline.analyze import kinds, names, outcome as outcomes, pair, peer, waypoint
 from pipeline.model.topology import CLIENTS, NOT_RECEIVED, NodeKind, Reporter
 
 MILLION: Final = 1_000_000
@@ -91,7 +91,12 @@ def from_spans(
     known = (
         with_template(spans)
         .join(resources, on="resource_id", how="left", maintain_order="left")
-        .with_columns(is_proxy=pl.col("is_proxy") | pl.col("proxy"))
+        .with_columns(
+            is_proxy=pl.col("is_proxy") | pl.col("proxy"),
+            # nothing but a gateway has clusters that are named after rules of routes
+            gateway=pl.col("gateway").fill_null(value=False)
+            | pl.col("upstream_cluster").str.contains(names.RULE).fill_null(value=False),
+        )
     )
     known, between = waypoint.apart(known)
     told = pair.pair(_numbers(known))

@@ -122,6 +122,123 @@ def test_a_route_of_a_gateway_is_the_service_that_was_seen_to_answer_it():
     assert told(log_rows=rows)[0][("shop/edge-gateway", "shop/orders")] == 2
 
 
+RULE = "httproute/shop/orders/rule/0"
+
+
+def went(address, request_id, rule=RULE):
+    """A gateway's entry of a request that a rule sent to an address, which wrote nothing itself."""
+    entry = outbound("edge-gateway", rule, address, 1, request_id=request_id)
+    return {**entry, "log_name": "gateway"}
+
+
+def answered(name, address, request_id):
+    """Another caller's request to the same address, which tells who is there."""
+    return [
+        outbound("a", address, address, 1, request_id=request_id),
+        inbound(name, address, 1, request_id=request_id),
+    ]
+
+
+def test_a_rule_with_two_backends_is_told_apart_by_the_addresses_that_requests_went_to():
+    rows = [
+        *answered("orders", "10.0.0.9:80", "x1"),
+        *answered("billing", "10.0.0.8:80", "x2"),
+        went("10.0.0.9:80", "1"),
+        went("10.0.0.9:80", "2"),
+        went("10.0.0.8:80", "3"),
+        went("10.0.0.7:80", "4"),
+        went(None, "5"),
+    ]
+    found, _ = told(log_rows=rows)
+    assert found["shop/edge-gateway", "shop/orders"] == 2
+    assert found["shop/edge-gateway", "shop/billing"] == 1
+    # of neither the address that nobody knows nor the rule alone it is said who answered
+    assert found["shop/edge-gateway", f"unknown:{RULE}"] == 2
+
+
+def test_a_rule_that_always_calls_one_service_calls_it_where_no_address_is_told_too():
+    rows = [*answered("orders", "10.0.0.9:80", "x1"), went("10.0.0.9:80", "1"), went(None, "2")]
+    found, _ = told(log_rows=rows)
+    assert found["shop/edge-gateway", "shop/orders"] == 2
+    assert not any(server.startswith("unknown:") for _, server in found)
+
+
+def test_a_rule_whose_addresses_nobody_knows_stays_one_unknown():
+    rows = [went("10.0.0.9:80", "1"), went("10.0.0.8:80", "2"), went(None, "3")]
+    assert told(log_rows=rows)[0][("shop/edge-gateway", f"unknown:{RULE}")] == 3
+
+
+def test_spans_of_rules_are_a_gateways_and_tell_what_it_called_and_how_often():
+    proxy = {"is_proxy": True, "upstream_cluster": RULE}
+    sent = proxy | {"network_peer_address": "10.0.0.9", "network_peer_port": 8080}
+    rows = [
+        {**span(1, 0, "edge.shop", SERVER), **proxy},
+        {**span(2, 1, "edge.shop", CLIENT), **sent},
+        {**span(3, 1, "edge.shop", CLIENT), **sent, "http_request_resend_count": 1},
+    ]
+    derived = derive(spans(rows), access_logs([]), resources("edge.shop"), units=[(1, 9)])
+    found = build(
+        pl.DataFrame(derived["edge_minutes"]),
+        pl.DataFrame(derived["aliases"]),
+        start=START,
+        end=END,
+    )
+    assert found.edges.select("client", "server", "requests", "attempts", "reporter").rows() == [
+        ("clients", "edge.shop", 1, 1, "gateway"),
+        ("edge.shop", f"unknown:{RULE}", 1, 2, "gateway"),
+    ]
+    assert found.nodes.filter(pl.col("id") == "edge.shop")["kind"].to_list() == ["gateway"]
+
+
+def test_a_rule_is_what_is_configured_whatever_address_its_requests_went_to():
+    rows = [*answered("orders", "10.0.0.9:80", "x1"), went("10.0.0.9:80", "1"), went(None, "2")]
+    found, _ = told(log_rows=rows, configured={RULE: "finance/billing"})
+    assert found["shop/edge-gateway", "finance/billing"] == 2
+
+
+def test_a_pod_whose_telemetry_tells_its_address_is_who_a_rule_called():
+    known = pl.concat(
+        [
+            resources("shop/edge-gateway"),
+            resources("shop/orders", attributes='{"k8s.pod.ip":"10.0.0.9"}'),
+        ]
+    )
+    traces = spans([span(1, 0, "shop/orders", SERVER)])
+    logs = access_logs([went("10.0.0.9:8080", "1"), went("10.0.0.9:8080", "2")])
+    derived = derive(traces, logs, known, units=[(1, 9)])
+    found = build(
+        pl.DataFrame(derived["edge_minutes"]),
+        pl.DataFrame(derived["aliases"]),
+        start=START,
+        end=END,
+    ).edges
+    assert ("shop/edge-gateway", "shop/orders", 2) in found.select(
+        "client", "server", "requests"
+    ).rows()
+
+
+def test_what_logs_show_of_a_rule_holds_for_metrics_that_know_the_gateway_by_another_name():
+    rows = [*answered("orders", "10.0.0.9:80", "x1"), went("10.0.0.9:80", "1")]
+    derived = derive(
+        spans([]), access_logs(rows), resources("shop/a", "shop/edge-gateway", "shop/orders"),
+        units=[(1, 9)],
+    )  # fmt: skip
+    minutes = pl.DataFrame(derived["edge_minutes"])
+    metric = minutes.filter(pl.col("server_alias").str.contains(" at ")).with_columns(
+        client=pl.lit("envoy-gateway-system/proxy"), signal=pl.lit("metrics"),
+        server_alias=pl.lit(RULE),
+    )  # fmt: skip
+    found = build(
+        pl.concat([minutes, metric]), pl.DataFrame(derived["aliases"]), start=START, end=END
+    ).edges
+    assert ("envoy-gateway-system/proxy", "shop/orders") in found.select("client", "server").rows()
+
+
+def test_a_loopback_address_of_somebody_is_nobody_at_another_port():
+    rows = [*answered("orders", "127.0.0.1:80", "x1"), went("127.0.0.1:81", "1")]
+    assert told(log_rows=rows)[0][("shop/edge-gateway", f"unknown:{RULE}")] == 1
+
+
 def test_an_api_that_does_not_say_what_it_calls_is_told_by_route():
     entry = {
         "resource_id": "prod/api-gateway",
