@@ -26,7 +26,7 @@ def hashes_of(source: Buffer, slices: Ints) -> Ints:
 @kernel
 def _hashes(source: Buffer, slices: Ints, seed: int, hashes: Ints) -> None:
     for index in range(len(slices)):
-        hashes[index] = _hash(source, slices[index], seed)
+        hashes[index] = hash_of(source, slices[index], seed)
 
 
 def distinct(source: Buffer, slices: Ints) -> tuple[Ints, Ints]:
@@ -68,7 +68,8 @@ def _distinct(
 
 
 @inlined
-def _hash(source: Buffer, slice_: int, seed: int) -> int:
+def hash_of(source: Buffer, slice_: int, seed: int) -> int:
+    """The hash of one slice."""
     begin = slice_ >> OFFSET_BITS
     length = slice_ & LENGTH_MASK
     state = np.uint64(seed) ^ (np.uint64(length) * _FACTOR)

@@ -15,8 +15,17 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
+from pipeline.decode.kernels.blocks import BLOCK, block_test, lowest
 from pipeline.decode.kernels.kernel import Buffer, Bytes, Ints, buffer_of, inlined, kernel
 from pipeline.decode.kernels.text import LENGTH_MASK, OFFSET_BITS, slices_of
+from pipeline.decode.privacy.name_memory import (
+    NAME_BYTES,
+    name_begin,
+    no_names,
+    remember,
+    row_of,
+    verdict_on,
+)
 from pipeline.model.secret_keys import KEY_IDS, SECRET_PARAMETERS, SECRET_WORDS
 
 _STAR: Final = ord("*")
@@ -24,31 +33,31 @@ _ONE: Final = ord("1")
 _SPACE, _TAB, _NEWLINE, _QUOTE, _BACKSLASH = 0x20, 0x09, 0x0A, 0x22, 0x5C
 _COLON, _EQUALS, _PERCENT, _AT, _SLASH, _DOT = 0x3A, 0x3D, 0x25, 0x40, 0x2F, 0x2E
 _LOW: Final = 31
-_LONGEST_NAME: Final = 128
 _LONGEST_CREDENTIALS: Final = 256
 _SHORTEST_SECRET: Final = 6
 """How much text must follow ``Bearer`` or ``Basic``, or an ``eyJ``, to be taken for a secret."""
 
-_LETTER, _NAME, _TOKEN, _END, _TRIGGER = 1, 2, 4, 8, 16
+_LETTER, _NAME, _TOKEN, _END = 1, 2, 4, 8
 """What a byte may be: a letter or digit; part of a name; part of a token; the end of an unquoted
-value; worth a second look."""
+value."""
 
 
 def _classes() -> Bytes:
     classes = np.zeros(256, np.uint8)
     alphanumeric = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
     for text, kind in (
-        (alphanumeric, _LETTER | _NAME | _TOKEN),
-        (b"-_.", _NAME | _TOKEN),
+        (alphanumeric, _LETTER),
+        (NAME_BYTES, _NAME | _TOKEN),
         (b"+/=~", _TOKEN),
         (b" \t\r\n\"&';,)]}#\\|<>", _END),
-        (b"=:%@e ", _TRIGGER),
     ):
         classes[np.frombuffer(text, np.uint8)] |= kind
     return classes
 
 
 _CLASS: Final = _classes()
+_marks = block_test(b"=:%@J ")
+"""What may separate a name from a secret, and the last letter of ``eyJ``."""
 _JSON_WORDS: Final = np.frombuffer(b"true falsenull ", np.uint8)
 """Five bytes each; what may stand where a secret is expected and is none."""
 
@@ -66,6 +75,7 @@ class Names(NamedTuple):
         starts: by the low bits of two bytes whether a word may begin with them; most do not.
         key_bounds: the same of the keys that end with it; these are sorted so.
         parameter_bounds: the same of the parameters.
+        unseen: a memory of names that remembers nothing, for short texts.
     """
 
     text: Buffer
@@ -77,6 +87,7 @@ class Names(NamedTuple):
     starts: Bytes
     key_bounds: Ints
     parameter_bounds: Ints
+    unseen: Ints
 
 
 class TextMask:
@@ -109,12 +120,13 @@ class TextMask:
             _starts(texts[0]),
             _bounds([name[-1] for name in texts[1]]),
             _bounds([name[-1] for name in texts[2]]),
+            no_names()[:0],
         )
 
     def mask(self, data: bytes) -> bytes:
         """The text with stars (in JSON numbers, ones) for secret values; of the same length."""
         buffer = buffer_of([data])
-        if not _mask(buffer, 0, self.names):
+        if not _mask(buffer, 0, self.names, no_names()):
             return data
         return buffer.data[: buffer.size].tobytes()
 
@@ -148,40 +160,55 @@ def mask_within(source: Buffer, begin: int, end: int, names: Names) -> int:
     """
     before = source.data[begin - 1]
     source.data[begin - 1] = _NEWLINE
-    masked = _mask(Buffer(source.data, source.words, end), begin, names)
+    masked = _mask(Buffer(source.data, source.words, end), begin, names, names.unseen)
     source.data[begin - 1] = before
     return masked
 
 
 @kernel
-def _mask(source: Buffer, at: int, names: Names) -> int:
+def _mask(source: Buffer, at: int, names: Names, seen: Ints) -> int:
     """Overwrite secrets from ``at`` on; returns how many."""
-    data, masked = source.data, 0
+    begin, masked = at, 0
     while at < source.size:
-        byte = data[at]
-        if not _CLASS[byte] & _TRIGGER:
-            at += 1
-            continue
-        end = at
-        if byte in (_EQUALS, _COLON, _PERCENT):
-            end = _after_name(source, at, names)
-        elif byte == _SPACE:
-            end = _after_scheme(source, at)
-        elif byte == _AT:
-            masked += _credentials(source, at)
-        else:
-            end = _web_token(source, at)
-        masked += end > at
-        at = max(end, at + 1)
+        block, marks = at, _marks(source.data, at)
+        at += BLOCK
+        while marks:
+            place = block + lowest(marks)
+            marks &= marks - np.uint64(1)
+            if place >= source.size:
+                break
+            end = _secret_end(source, place, begin, names, seen)
+            if end != place:
+                masked += 1
+            if end > place:
+                # what is masked is not looked at again
+                at = begin = end
+                break
     return masked
 
 
+@inlined
+def _secret_end(source: Buffer, at: int, begin: int, names: Names, seen: Ints) -> int:
+    """Mask the secret behind the mark at ``at``; returns its end.
+
+    That is ``at`` when there is none, and ``begin`` when it stands before the mark.
+    """
+    byte = source.data[at]
+    if byte == _SPACE:
+        return _token(source, at + 1, at) if _is_scheme(source, at) else at
+    if byte == _AT:
+        return at - int(_credentials(source, at))
+    if byte == ord("J"):
+        return _web_token(source, at - 2, at) if at - 2 >= begin else at
+    return _after_name(source, at, names, seen)
+
+
 @kernel
-def _after_name(source: Buffer, at: int, names: Names) -> int:
+def _after_name(source: Buffer, at: int, names: Names, seen: Ints) -> int:
     """Mask what follows a separator at ``at`` behind the name of a secret; returns its end."""
     data, begin = source.data, _behind(source, at)
     colon = data[at] == _COLON or plain(data[begin - 1]) == ord("a")
-    if begin == at or not _is_secret(source, at, names, not colon):
+    if begin == at or not _is_secret(source, at, names, seen, not colon):
         return at
     while begin < source.size and data[begin] == _SPACE:
         begin += 1
@@ -202,25 +229,39 @@ def _behind(source: Buffer, at: int) -> int:
     return at + 3 if encoded and plain(data[at + 2]) in (ord("a"), ord("d")) else at
 
 
-@kernel
-def _is_secret(source: Buffer, end: int, names: Names, parameter: bool) -> bool:  # noqa: FBT001 - kernels have no keyword arguments
-    """Whether the name before ``end`` is that of a secret; ``parameter``: if it is one's name."""
-    data = source.data
+@inlined
+def _is_secret(source: Buffer, at: int, names: Names, seen: Ints, parameter: bool) -> bool:  # noqa: FBT001 - kernels have no keyword arguments
+    """Whether the name before ``at`` is that of a secret; ``parameter``: if it is one's name."""
+    data, end = source.data, at
     while end > 0 and (data[end - 1] in (_SPACE, _QUOTE, _BACKSLASH)):
         end -= 1
-    for word in names.ids:
-        place = end - (word & LENGTH_MASK)
-        if place >= 0 and _same(source, place, names, word):
-            return False
-    begin = end
-    while begin > 0 and end - begin < _LONGEST_NAME and _CLASS[data[begin - 1]] & _NAME:
-        begin -= 1
-        if names.starts[data[begin] & _LOW, data[begin + 1] & _LOW] and _has_word(
-            source, begin, end, names
-        ):
-            return True
+    begin = name_begin(source, end)
     if begin == end:
         return False
+    if parameter or end == at or not len(seen):
+        return _names_secret(source, begin, end, names, parameter)
+    # the name of a member of JSON
+    row = row_of(source, begin, end)
+    verdict = verdict_on(source, begin, end, seen, row)
+    if verdict < 0:
+        verdict = int(_names_secret(source, begin, end, names, False))  # noqa: FBT003 - the same
+        remember(begin, end, verdict, seen, row)
+    return verdict > 0
+
+
+@kernel
+def _names_secret(source: Buffer, begin: int, end: int, names: Names, parameter: bool) -> bool:  # noqa: FBT001 - kernels have no keyword arguments
+    """Whether a name is that of a secret."""
+    data = source.data
+    for word in names.ids:
+        place = end - (word & LENGTH_MASK)
+        if place >= begin and _same(source, place, names, word):
+            return False
+    for place in range(end - 1, begin - 1, -1):
+        if names.starts[data[place] & _LOW, data[place + 1] & _LOW] and _has_word(
+            source, place, end, names
+        ):
+            return True
     last = plain(data[end - 1])
     first, after = names.key_bounds[last]
     if _is_last(source, begin, end, names, names.keys[first:after]):
@@ -346,12 +387,6 @@ def _unquoted(source: Buffer, at: int) -> int:
     return _token(source, end + 1, end) if scheme else end
 
 
-@kernel
-def _after_scheme(source: Buffer, at: int) -> int:
-    """Mask what follows ``Bearer `` or ``Basic ``; returns where it ends."""
-    return _token(source, at + 1, at) if _is_scheme(source, at) else at
-
-
 @inlined
 def _is_scheme(source: Buffer, at: int) -> bool:
     """Whether the word before ``at`` is an authentication scheme."""
@@ -387,18 +422,18 @@ def _ends_with_basic(source: Buffer, at: int) -> bool:
 
 
 @kernel
-def _web_token(source: Buffer, at: int) -> int:
-    """Mask a JSON web token; returns where it ends."""
+def _web_token(source: Buffer, at: int, otherwise: int) -> int:
+    """Mask the JSON web token at ``at``, if there is one; returns where it ends."""
     data = source.data
-    if data[at + 1] != ord("y") or data[at + 2] != ord("J"):
-        return at
+    if data[at] != ord("e") or data[at + 1] != ord("y"):
+        return otherwise
     if at and _CLASS[data[at - 1]] & _NAME:
-        return at  # not where a token begins; this also keeps long runs of them cheap
+        return otherwise  # not where a token begins; this also keeps long runs of them cheap
     end, dots = at, 0
     while end < source.size and _CLASS[data[end]] & _NAME:
         dots += int(data[end] == _DOT)
         end += 1
-    return _token(source, at, at) if dots else at
+    return _token(source, at, otherwise) if dots else otherwise
 
 
 @kernel
