@@ -9,6 +9,7 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
+from pipeline.decode.kernels.hashing import equal
 from pipeline.decode.kernels.kernel import Buffer, Ints, empty_buffer, inlined, kernel
 from pipeline.decode.kernels.text import COLON, LENGTH_MASK, OFFSET_BITS, copy
 from pipeline.decode.records.record_plan import (
@@ -38,7 +39,6 @@ and count of its edge; the row of the name that came after it."""
 _ROWS: Final = 512
 _PROBES: Final = 8
 _NOBODY: Final = -1
-_ALL: Final = np.uint64(0xFFFFFFFFFFFFFFFF)
 BEGIN: Final = _ROWS
 """The row that stands for the begin of a record."""
 _OTHER: Final = _ROWS + 1
@@ -70,18 +70,7 @@ def is_next(source: Buffer, at: int, end: int, names: Ints, row: int, node: int)
     size = names[row, NAME] & LENGTH_MASK
     if names[row, OWNER] != node or at + size > end:
         return False
-    return _same(source, at, names[row, NAME] >> OFFSET_BITS, size)
-
-
-@inlined
-def _same(source: Buffer, at: int, known: int, size: int) -> bool:
-    index = 0
-    while index <= size - 8:
-        if source.words[at + index] != source.words[known + index]:
-            return False
-        index += 8
-    differ = source.words[at + index] ^ source.words[known + index]
-    return bool(index == size or differ << np.uint64(64 - 8 * (size - index)) == np.uint64(0))
+    return equal(source, at, source, names[row, NAME] >> OFFSET_BITS, size)
 
 
 @kernel
@@ -127,7 +116,7 @@ def _row_of(source: Buffer, at: int, size: int, names: Ints, node: int) -> int:
             return row
         known = names[row, NAME]
         alike = names[row, OWNER] == node and known & LENGTH_MASK == size
-        if alike and _same(source, at, known >> OFFSET_BITS, size):
+        if alike and equal(source, at, source, known >> OFFSET_BITS, size):
             return row
     names[first, OWNER] = _NOBODY
     return first
