@@ -8,21 +8,12 @@ Numbers may be strings, and what is not told may be missing, null, ``""`` or ``"
 from collections.abc import Sequence
 from typing import Final
 
-import numpy as np
-
 from pipeline.decode.envoy.operators import ATTRIBUTES, NUMBERS, TEXTS, decoded
-from pipeline.decode.kernels.columns import times
-from pipeline.decode.lines.access_log_rows import Told
-from pipeline.decode.lines.flat_json import REASONS, FlatJson
+from pipeline.decode.lines.flat_json import FlatJson
 from pipeline.decode.lines.json_lines import has_keys
-from pipeline.decode.lines.line_times import times_of
 from pipeline.decode.lines.lines import LineFormat, lines_of
 from pipeline.model.decoded import Decoded
 from pipeline.model.secret_keys import URL_HEADERS
-
-LINES: Final = LineFormat(has_keys("start_time", "response_code"), json=True, of_pod=True)
-
-BAD_TIME: Final = "start_time is not an RFC 3339 time"
 
 _HEADERS: Final = {
     "method": (":method",),
@@ -59,16 +50,16 @@ FORMAT: Final = FlatJson(
     _HEADERS,
     canonical,
     frozenset(name.lstrip(":").replace("-", "_") for name in URL_HEADERS),
+    time="start_time",
+)
+
+
+LINES: Final = LineFormat(
+    has_keys("start_time", "response_code"), json=True, check=FORMAT.check, of_pod=True
 )
 
 
 def decode(messages: Sequence[bytes]) -> Decoded:
     """Decode lines of JSON into rows of ``access_logs``."""
     lines = lines_of(messages)
-    if not len(lines):
-        return Decoded()
-    read = FORMAT.read(lines)
-    began = times_of(lines, read.fields["start_time"])
-    bad = np.where((read.bad == 0) & ~began.good, len(REASONS), read.bad)
-    refused = lines.refusals((*REASONS, BAD_TIME), bad)
-    return decoded(Told(times(began.values), read.fields, read.attributes, bad, refused, lines))
+    return decoded(FORMAT.told(lines)) if len(lines) else Decoded()

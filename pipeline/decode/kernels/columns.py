@@ -30,6 +30,8 @@ Offsets = NDArray[np.int32]
 def texts(source: Buffer, slices: Ints, *, empty_is_null: bool = True) -> pa.Array:
     """Strings from slices; invalid UTF-8 becomes U+FFFD; ``NOTHING`` is null."""
     slices = np.ascontiguousarray(slices)
+    if len(slices) and slices.max() == NOTHING:
+        return pa.nulls(len(slices), pa.string())
     offsets = np.empty(len(slices) + 1, np.int32)
     validity = np.zeros((len(slices) + 7) // 8, np.uint8)
     out = empty_buffer(LONGEST_MENDED * total_length(slices))

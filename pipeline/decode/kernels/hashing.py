@@ -26,7 +26,7 @@ def hashes_of(source: Buffer, slices: Ints) -> Ints:
 @kernel
 def _hashes(source: Buffer, slices: Ints, seed: int, hashes: Ints) -> None:
     for index in range(len(slices)):
-        hashes[index] = _hash(source, slices[index], seed)
+        hashes[index] = hash_of(source, slices[index], seed)
 
 
 def distinct(source: Buffer, slices: Ints) -> tuple[Ints, Ints]:
@@ -68,7 +68,8 @@ def _distinct(
 
 
 @inlined
-def _hash(source: Buffer, slice_: int, seed: int) -> int:
+def hash_of(source: Buffer, slice_: int, seed: int) -> int:
+    """The hash of one slice."""
     begin = slice_ >> OFFSET_BITS
     length = slice_ & LENGTH_MASK
     state = np.uint64(seed) ^ (np.uint64(length) * _FACTOR)
@@ -87,12 +88,16 @@ def same(source: Buffer, slice_: int, other_source: Buffer, other: int) -> bool:
     length = slice_ & LENGTH_MASK
     if length != other & LENGTH_MASK:
         return False
-    begin = slice_ >> OFFSET_BITS
-    other_begin = other >> OFFSET_BITS
-    for index in range(0, length, 8):
-        differ = source.words[begin + index] ^ other_source.words[other_begin + index]
-        if length - index < 8:
-            differ &= _ALL >> np.uint64(64 - 8 * (length - index))
-        if differ:
+    return equal(source, slice_ >> OFFSET_BITS, other_source, other >> OFFSET_BITS, length)
+
+
+@inlined
+def equal(source: Buffer, begin: int, other_source: Buffer, other: int, length: int) -> bool:
+    """Whether so many bytes are the same in two places."""
+    index = 0
+    while index <= length - 8:
+        if source.words[begin + index] != other_source.words[other + index]:
             return False
-    return True
+        index += 8
+    differ = source.words[begin + index] ^ other_source.words[other + index]
+    return bool(index == length or differ << np.uint64(64 - 8 * (length - index)) == np.uint64(0))

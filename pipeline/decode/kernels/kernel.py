@@ -62,8 +62,13 @@ class Buffer(NamedTuple):
 
 def buffer_of(parts: Iterable[bytes]) -> Buffer:
     """The parts one after the other."""
-    joined = bytearray().join((*parts, bytes(SLACK)))
-    return _buffer(np.frombuffer(joined, np.uint8), len(joined) - SLACK)
+    told = tuple(parts)
+    buffer = empty_buffer(sum(map(len, told)))
+    room, at = buffer.data.data, 0
+    for part in told:
+        room[at : at + len(part)] = part
+        at += len(part)
+    return buffer
 
 
 def empty_buffer(size: int) -> Buffer:

@@ -11,9 +11,11 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.decode.kernels.blocks import BLOCK, block_test, lowest
 from pipeline.decode.kernels.columns import NOTHING
+from pipeline.decode.kernels.hashing import equal
 from pipeline.decode.kernels.kernel import Buffer, Ints, buffer_of, inlined, kernel
-from pipeline.decode.kernels.text import LENGTH_MASK, OFFSET_BITS, is_plain, slices_of
+from pipeline.decode.kernels.text import LENGTH_MASK, OFFSET_BITS, slices_of
 from pipeline.decode.lines.lines import Lines
 
 _NULL: Final = -2
@@ -24,14 +26,16 @@ _MOST_MEMBERS: Final = 64
 
 _QUOTE, _COLON, _COMMA, _OPEN, _CLOSE, _BACKSLASH, _DASH = 0x22, 0x3A, 0x2C, 0x7B, 0x7D, 0x5C, 0x2D
 _ZERO, _NINE = 0x30, 0x39
-_SPACE, _LAST = 0x20, 0x7F
+_SPACE: Final = 0x20
+_stops = block_test({_QUOTE, _BACKSLASH, *range(32), *range(128, 256)})
+"""What ends a simple string, or does not stand in one."""
 
 
 class Members(NamedTuple):
     """The members that are known, as the kernel takes them.
 
     Attributes:
-        text: all spellings of all names.
+        text: all spellings of all names, as they stand in a line: with quotes and colon.
         spellings: where each spelling is.
         cells: which cell each spelling fills.
         digits: of each cell whether it may be a number.
@@ -63,7 +67,11 @@ def members_of(spellings: Mapping[str, Sequence[str]], digits: Sequence[str]) ->
         spellings: the ways in which each name is written; the order is that of the cells.
         digits: names whose values may be numbers.
     """
-    words = [(word.encode(), cell) for cell, one in enumerate(spellings.values()) for word in one]
+    words = [
+        (b'"%s":' % word.encode(), cell)
+        for cell, one in enumerate(spellings.values())
+        for word in one
+    ]
     return Members(
         buffer_of(word for word, _ in words),
         slices_of([word for word, _ in words]),
@@ -96,37 +104,40 @@ def _walk(
         simple[line] = _object(source, at, end, members, order, cells[line])
 
 
-@kernel
+@inlined
 def _object(source: Buffer, at: int, end: int, members: Members, order: Ints, cells: Ints) -> bool:
     """Read one object; ``order`` remembers which spelling came when in the last one."""
-    data, count = source.data, 0
+    data = source.data
     if data[at] != _OPEN:
         return False
-    while count < _MOST_MEMBERS:
-        at = _blanks(source, _member(source, at + 1, end, members, order[count:], cells), end)
-        count += 1
-        if 0 <= at < end and data[at] == _CLOSE:
+    for count in range(_MOST_MEMBERS):
+        at = _blanks(source, _member(source, at + 1, end, members, order, count, cells), end)
+        if at < 0 or at >= end:
+            return False
+        if data[at] == _CLOSE:
             return bool(at + 1 == end) and _settle(cells)
-        if at < 0 or at >= end or data[at] != _COMMA:
+        if data[at] != _COMMA:
             return False
     return False
 
 
-@kernel
-def _member(source: Buffer, at: int, end: int, members: Members, order: Ints, cells: Ints) -> int:
+@inlined
+def _member(
+    source: Buffer, at: int, end: int, members: Members, order: Ints, count: int, cells: Ints
+) -> int:
     """Keep one member and return where it ends; -1 when it is not simple."""
-    key = _blanks(source, at, end)
-    stop = _string(source, key, end)
-    colon = _blanks(source, stop, end)
-    if stop < 0 or colon >= end or source.data[colon] != _COLON:
-        return -1
-    value = _blanks(source, colon + 1, end)
+    at, spelling = _blanks(source, at, end), order[count]
+    if _is_spelled(source, at, end, members, spelling):
+        at += members.spellings[spelling] & LENGTH_MASK
+    else:
+        at, spelling = _other_key(source, at, end, members)
+        if at < 0:
+            return -1
+        order[count] = max(spelling, 0)
+    value = _blanks(source, at, end)
     after = _value(source, value, end)
     if after < 0:
         return -1
-    slice_ = (key + 1) << OFFSET_BITS | (stop - key - 2)
-    spelling = _spelling(source, slice_, members, order[0])
-    order[0] = max(spelling, 0)
     return after if _store(source, value, after, members, spelling, cells) else -1
 
 
@@ -145,26 +156,21 @@ def _blanks(source: Buffer, at: int, end: int) -> int:
     return at
 
 
-@kernel
+@inlined
 def _string(source: Buffer, at: int, end: int) -> int:
     """Behind the closing quote of a simple string; -1 when there is none."""
-    data = source.data
-    if at < 0 or at >= end or data[at] != _QUOTE:
+    if at < 0 or at >= end or source.data[at] != _QUOTE:
         return -1
     at += 1
-    while at < end and is_plain(source.words[at]):
-        at += 8
-    while at < end:
-        byte = data[at]
-        if byte == _QUOTE:
-            return at + 1
-        if byte < _SPACE or byte > _LAST or byte == _BACKSLASH:
-            return -1
-        at += 1
-    return -1
+    stops = _stops(source.data, at)
+    while not stops and at < end:
+        at += BLOCK
+        stops = _stops(source.data, at)
+    at += lowest(stops)
+    return at + 1 if at < end and source.data[at] == _QUOTE else -1
 
 
-@kernel
+@inlined
 def _value(source: Buffer, at: int, end: int) -> int:
     """Behind a simple value; -1 when it is none."""
     data = source.data
@@ -183,27 +189,26 @@ def _value(source: Buffer, at: int, end: int) -> int:
 
 
 @kernel
-def _spelling(source: Buffer, slice_: int, members: Members, likely: int) -> int:
-    """The number of a spelling; -1 when it is not known."""
-    if _is_spelled(source, slice_, members, likely):
-        return likely
+def _other_key(source: Buffer, at: int, end: int, members: Members) -> tuple[int, int]:
+    """Behind the colon of a key, and its number; -1 for one that is not simple or not known."""
+    stop = _string(source, at, end)
+    colon = _blanks(source, stop, end)
+    if stop < 0 or colon >= end or source.data[colon] != _COLON:
+        return -1, -1
     for spelling in range(len(members.spellings)):
-        if _is_spelled(source, slice_, members, spelling):
-            return spelling
-    return -1
+        known = members.spellings[spelling]
+        size = (known & LENGTH_MASK) - 1  # without the colon
+        if size == stop - at and equal(source, at, members.text, known >> OFFSET_BITS, size):
+            return colon + 1, spelling
+    return colon + 1, -1
 
 
 @inlined
-def _is_spelled(source: Buffer, slice_: int, members: Members, spelling: int) -> bool:
-    length, begin = slice_ & LENGTH_MASK, slice_ >> OFFSET_BITS
+def _is_spelled(source: Buffer, at: int, end: int, members: Members, spelling: int) -> bool:
+    """Whether a key stands there as it is spelled, with quotes and colon."""
     known = members.spellings[spelling]
-    if known & LENGTH_MASK != length:
-        return False
-    place = known >> OFFSET_BITS
-    for index in range(length):
-        if source.data[begin + index] != members.text.data[place + index]:
-            return False
-    return True
+    size = known & LENGTH_MASK
+    return 0 <= at <= end - size and equal(source, at, members.text, known >> OFFSET_BITS, size)
 
 
 @inlined

@@ -19,6 +19,9 @@ _KINDS: Final = tuple(kind for kind, names in CONSUMER_RULES["otel"] for _ in na
 """The kind of consumer that each of them tells."""
 
 _NOTHING: Final = pa.scalar(None, pa.string())
+_COLON: Final = pa.scalar(":", pa.string())
+_KIND: Final = {kind: pa.scalar(kind.value, pa.string()) for kind in ConsumerKind}
+"""Scalars are made once, with their type: to find the type Arrow looks for dateutil every time."""
 
 
 def consumers(system: str, first: Callable[..., pa.Array]) -> pa.Array:
@@ -37,7 +40,7 @@ def named(kind: ConsumerKind, ids: pa.Array) -> pa.Array:
     if ids.null_count == len(ids):
         return ids
     hidden = hashed(ids, PERSON) if kind in PERSONS else without_persons(ids)
-    return pc.binary_join_element_wise(pa.scalar(kind.value), hidden, ":")
+    return pc.binary_join_element_wise(_KIND[kind], hidden, _COLON)
 
 
 def by_rank(ids: pa.Array, ranks: NDArray[np.int8]) -> pa.Array:

@@ -4,6 +4,7 @@ The hash has no key, so who knows a name can find its rows; who has the rows doe
 but by trying. That is a pseudonym in the sense of the GDPR and not anonymity.
 """
 
+from functools import lru_cache
 from hashlib import blake2b
 from typing import Final
 
@@ -14,6 +15,8 @@ from pipeline.model.topology import PERSON
 
 _DIGEST_BYTES: Final = 8
 _PURPOSE: Final = b"meshweir"
+_KNOWN: Final = 1 << 14
+"""How many names are not hashed anew: clients come again."""
 
 
 def hashed(column: pa.Array, prefix: str = "") -> pa.Array:
@@ -31,5 +34,6 @@ def without_persons(column: pa.Array) -> pa.Array:
     return pc.if_else(personal, hashed(column, PERSON), column)
 
 
+@lru_cache(_KNOWN)
 def _hash(name: str) -> str:
     return blake2b(name.encode(), digest_size=_DIGEST_BYTES, person=_PURPOSE).hexdigest()

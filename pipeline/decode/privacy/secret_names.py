@@ -10,12 +10,18 @@ import numpy as np
 
 from pipeline.decode.kernels.kernel import Buffer, Bytes, Ints, buffer_of, inlined, kernel
 from pipeline.decode.kernels.text import LENGTH_MASK, OFFSET_BITS, slices_of
-from pipeline.decode.privacy.byte_classes import CLASS, LETTER, NAME
+from pipeline.decode.privacy.byte_classes import CLASS, LETTER
+from pipeline.decode.privacy.name_memory import (
+    name_begin,
+    no_names,
+    remember,
+    row_of,
+    verdict_on,
+)
 from pipeline.model.secret_keys import KEY_IDS, SECRET_PARAMETERS, SECRET_WORDS
 
 _SPACE, _QUOTE, _BACKSLASH = 0x20, 0x22, 0x5C
 _LOW: Final = 31
-_LONGEST_NAME: Final = 128
 
 
 class Names(NamedTuple):
@@ -31,6 +37,7 @@ class Names(NamedTuple):
         starts: by the low bits of two bytes whether a word may begin with them; most do not.
         key_bounds: the same of the keys that end with it; these are sorted so.
         parameter_bounds: the same of the parameters.
+        unseen: a memory of names that remembers nothing, for short texts.
     """
 
     text: Buffer
@@ -42,6 +49,7 @@ class Names(NamedTuple):
     starts: Bytes
     key_bounds: Ints
     parameter_bounds: Ints
+    unseen: Ints
 
 
 def compiled(keys: Iterable[str]) -> Names:
@@ -65,6 +73,7 @@ def compiled(keys: Iterable[str]) -> Names:
         _starts(texts[0]),
         _bounds([name[-1] for name in texts[1]]),
         _bounds([name[-1] for name in texts[2]]),
+        no_names()[:0],
     )
 
 
@@ -88,25 +97,39 @@ def _starts(words: list[bytes]) -> Bytes:
     return starts
 
 
-@kernel
-def is_secret(source: Buffer, end: int, names: Names, parameter: bool) -> bool:  # noqa: FBT001 - kernels have no keyword arguments
-    """Whether the name before ``end`` is that of a secret; ``parameter``: if it is one's name."""
-    data = source.data
+@inlined
+def is_secret(source: Buffer, at: int, names: Names, seen: Ints, parameter: bool) -> bool:  # noqa: FBT001 - kernels have no keyword arguments
+    """Whether the name before ``at`` is that of a secret; ``parameter``: if it is one's name."""
+    data, end = source.data, at
     while end > 0 and (data[end - 1] in (_SPACE, _QUOTE, _BACKSLASH)):
         end -= 1
-    for word in names.ids:
-        place = end - (word & LENGTH_MASK)
-        if place >= 0 and _same(source, place, names, word):
-            return False
-    begin = end
-    while begin > 0 and end - begin < _LONGEST_NAME and CLASS[data[begin - 1]] & NAME:
-        begin -= 1
-        if names.starts[data[begin] & _LOW, data[begin + 1] & _LOW] and _has_word(
-            source, begin, end, names
-        ):
-            return True
+    begin = name_begin(source, end)
     if begin == end:
         return False
+    if parameter or end == at or not len(seen):
+        return _names_secret(source, begin, end, names, parameter)
+    # the name of a member of JSON
+    row = row_of(source, begin, end)
+    verdict = verdict_on(source, begin, end, seen, row)
+    if verdict < 0:
+        verdict = int(_names_secret(source, begin, end, names, False))  # noqa: FBT003 - the same
+        remember(begin, end, verdict, seen, row)
+    return verdict > 0
+
+
+@kernel
+def _names_secret(source: Buffer, begin: int, end: int, names: Names, parameter: bool) -> bool:  # noqa: FBT001 - kernels have no keyword arguments
+    """Whether a name is that of a secret."""
+    data = source.data
+    for word in names.ids:
+        place = end - (word & LENGTH_MASK)
+        if place >= begin and _same(source, place, names, word):
+            return False
+    for place in range(end - 1, begin - 1, -1):
+        if names.starts[data[place] & _LOW, data[place + 1] & _LOW] and _has_word(
+            source, place, end, names
+        ):
+            return True
     last = plain(data[end - 1])
     first, after = names.key_bounds[last]
     if _is_last(source, begin, end, names, names.keys[first:after]):

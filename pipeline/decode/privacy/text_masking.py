@@ -15,8 +15,10 @@ from typing import Final
 
 import numpy as np
 
-from pipeline.decode.kernels.kernel import Buffer, buffer_of, inlined, kernel
-from pipeline.decode.privacy.byte_classes import CLASS, END, NAME, TOKEN, TRIGGER
+from pipeline.decode.kernels.blocks import BLOCK, block_test, lowest
+from pipeline.decode.kernels.kernel import Buffer, Ints, buffer_of, inlined, kernel
+from pipeline.decode.privacy.byte_classes import CLASS, END, NAME, TOKEN
+from pipeline.decode.privacy.name_memory import no_names
 from pipeline.decode.privacy.secret_names import Names, compiled, is_secret, plain
 
 _STAR: Final = ord("*")
@@ -27,6 +29,8 @@ _LONGEST_CREDENTIALS: Final = 256
 _SHORTEST_SECRET: Final = 6
 """How much text must follow ``Bearer`` or ``Basic``, or an ``eyJ``, to be taken for a secret."""
 
+_marks = block_test(b"=:%@J ")
+"""What may separate a name from a secret, and the last letter of ``eyJ``."""
 _JSON_WORDS: Final = np.frombuffer(b"true falsenull ", np.uint8)
 """Five bytes each; what may stand where a secret is expected and is none."""
 
@@ -47,7 +51,7 @@ class TextMask:
     def mask(self, data: bytes) -> bytes:
         """The text with stars (in JSON numbers, ones) for secret values; of the same length."""
         buffer = buffer_of([data])
-        if not _mask(buffer, 0, self.names):
+        if not _mask(buffer, 0, self.names, no_names()):
             return data
         return buffer.data[: buffer.size].tobytes()
 
@@ -61,40 +65,55 @@ def mask_within(source: Buffer, begin: int, end: int, names: Names) -> int:
     """
     before = source.data[begin - 1]
     source.data[begin - 1] = _NEWLINE
-    masked = _mask(Buffer(source.data, source.words, end), begin, names)
+    masked = _mask(Buffer(source.data, source.words, end), begin, names, names.unseen)
     source.data[begin - 1] = before
     return masked
 
 
 @kernel
-def _mask(source: Buffer, at: int, names: Names) -> int:
+def _mask(source: Buffer, at: int, names: Names, seen: Ints) -> int:
     """Overwrite secrets from ``at`` on; returns how many."""
-    data, masked = source.data, 0
+    begin, masked = at, 0
     while at < source.size:
-        byte = data[at]
-        if not CLASS[byte] & TRIGGER:
-            at += 1
-            continue
-        end = at
-        if byte in (_EQUALS, _COLON, _PERCENT):
-            end = _after_name(source, at, names)
-        elif byte == _SPACE:
-            end = _after_scheme(source, at)
-        elif byte == _AT:
-            masked += _credentials(source, at)
-        else:
-            end = _web_token(source, at)
-        masked += end > at
-        at = max(end, at + 1)
+        block, marks = at, _marks(source.data, at)
+        at += BLOCK
+        while marks:
+            place = block + lowest(marks)
+            marks &= marks - np.uint64(1)
+            if place >= source.size:
+                break
+            end = _secret_end(source, place, begin, names, seen)
+            if end != place:
+                masked += 1
+            if end > place:
+                # what is masked is not looked at again
+                at = begin = end
+                break
     return masked
 
 
+@inlined
+def _secret_end(source: Buffer, at: int, begin: int, names: Names, seen: Ints) -> int:
+    """Mask the secret behind the mark at ``at``; returns its end.
+
+    That is ``at`` when there is none, and ``begin`` when it stands before the mark.
+    """
+    byte = source.data[at]
+    if byte == _SPACE:
+        return _token(source, at + 1, at) if _is_scheme(source, at) else at
+    if byte == _AT:
+        return at - int(_credentials(source, at))
+    if byte == ord("J"):
+        return _web_token(source, at - 2, at) if at - 2 >= begin else at
+    return _after_name(source, at, names, seen)
+
+
 @kernel
-def _after_name(source: Buffer, at: int, names: Names) -> int:
+def _after_name(source: Buffer, at: int, names: Names, seen: Ints) -> int:
     """Mask what follows a separator at ``at`` behind the name of a secret; returns its end."""
     data, begin = source.data, _behind(source, at)
     colon = data[at] == _COLON or plain(data[begin - 1]) == ord("a")
-    if begin == at or not is_secret(source, at, names, not colon):
+    if begin == at or not is_secret(source, at, names, seen, not colon):
         return at
     while begin < source.size and data[begin] == _SPACE:
         begin += 1
@@ -191,12 +210,6 @@ def _unquoted(source: Buffer, at: int) -> int:
     return _token(source, end + 1, end) if scheme else end
 
 
-@kernel
-def _after_scheme(source: Buffer, at: int) -> int:
-    """Mask what follows ``Bearer `` or ``Basic ``; returns where it ends."""
-    return _token(source, at + 1, at) if _is_scheme(source, at) else at
-
-
 @inlined
 def _is_scheme(source: Buffer, at: int) -> bool:
     """Whether the word before ``at`` is an authentication scheme."""
@@ -232,18 +245,18 @@ def _ends_with_basic(source: Buffer, at: int) -> bool:
 
 
 @kernel
-def _web_token(source: Buffer, at: int) -> int:
-    """Mask a JSON web token; returns where it ends."""
+def _web_token(source: Buffer, at: int, otherwise: int) -> int:
+    """Mask the JSON web token at ``at``, if there is one; returns where it ends."""
     data = source.data
-    if data[at + 1] != ord("y") or data[at + 2] != ord("J"):
-        return at
+    if data[at] != ord("e") or data[at + 1] != ord("y"):
+        return otherwise
     if at and CLASS[data[at - 1]] & NAME:
-        return at  # not where a token begins; this also keeps long runs of them cheap
+        return otherwise  # not where a token begins; this also keeps long runs of them cheap
     end, dots = at, 0
     while end < source.size and CLASS[data[end]] & NAME:
         dots += int(data[end] == _DOT)
         end += 1
-    return _token(source, at, at) if dots else at
+    return _token(source, at, otherwise) if dots else otherwise
 
 
 @kernel

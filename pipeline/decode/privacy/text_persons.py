@@ -10,8 +10,16 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
+from pipeline.decode.kernels.blocks import BLOCK, block_test, lowest
 from pipeline.decode.kernels.kernel import Buffer, Bytes, Ints, buffer_of, inlined, kernel
 from pipeline.decode.kernels.text import LENGTH_MASK, OFFSET_BITS, slices_of
+from pipeline.decode.privacy.name_memory import (
+    name_begin,
+    no_names,
+    remember,
+    row_of,
+    verdict_on,
+)
 from pipeline.decode.privacy.persons import Hider, Persons, hide, hide_number
 from pipeline.decode.privacy.secret_names import plain
 from pipeline.model.personal_fields import PERSONAL_FIELDS, PersonalData, PersonalFields
@@ -22,20 +30,18 @@ words, or so in part. Of those that fit, the longest counts."""
 
 _NEWLINE, _QUOTE, _BACKSLASH, _COLON, _PERCENT, _AT = 0x0A, 0x22, 0x5C, 0x3A, 0x25, 0x40
 _SLASH, _QUESTION, _DOT, _STAR, _SPACE = 0x2F, 0x3F, 0x2E, 0x2A, 0x20
-_LONGEST_NAME: Final = 128
 _LONGEST_LOCAL: Final = 128
 _LONG_SEGMENT: Final = 24
 _LONG_HEX: Final = 8
 
-_ALPHANUMERIC, _NAME, _LOCAL, _DOMAIN, _NUMBER, _MARK, _HEX = 1, 2, 4, 8, 16, 32, 64
+_ALPHANUMERIC, _LOCAL, _DOMAIN, _NUMBER, _MARK, _HEX = 1, 2, 4, 8, 16, 32
 
 
 def _classes() -> Bytes:
     classes = np.zeros(256, np.uint8)
     letters = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
     for text, kind in (
-        (letters, _ALPHANUMERIC | _NAME | _LOCAL | _DOMAIN),
-        (b"-_.", _NAME),
+        (letters, _ALPHANUMERIC | _LOCAL | _DOMAIN),
         (b"._%+-", _LOCAL),
         (b".-", _DOMAIN),
         (bytes(range(128, 256)), _LOCAL | _DOMAIN),
@@ -48,6 +54,8 @@ def _classes() -> Bytes:
 
 
 _CLASS: Final = _classes()
+_marks = block_test(b":@%")
+"""What stands behind the name of a member, or in an address."""
 
 
 class _Names(NamedTuple):
@@ -88,7 +96,8 @@ class TextPersons:
         if self._persons is None:
             return data
         buffer = buffer_of([data])
-        if not _hide_all(buffer, self._names, self._emails, self._persons.hider()):
+        hider = self._persons.hider()
+        if not _hide_all(buffer, self._names, self._emails, hider, no_names()):
             return data
         return buffer.data[: buffer.size].tobytes()
 
@@ -118,25 +127,48 @@ def _compiled(fields: PersonalFields, more: Iterable[str]) -> _Names:
 
 
 @kernel
-def _hide_all(source: Buffer, names: _Names, emails: bool, hider: Hider) -> int:  # noqa: FBT001 - kernels have no keyword arguments
+def _hide_all(source: Buffer, names: _Names, emails: bool, hider: Hider, seen: Ints) -> int:  # noqa: FBT001 - kernels have no keyword arguments
     """Hide all persons; returns how many."""
-    data, at, hidden = source.data, 0, 0
+    at, hidden = 0, 0
     while at < source.size:
-        byte = data[at]
-        if byte == _COLON:
-            kind = _kind(source, at, names)
-            if kind > _KEPT:
-                hidden += _hide_value(source, at + 1, kind, hider)
-        elif emails and byte == _AT:
-            hidden += _email(source, at, at + 1, hider)
-        elif emails and byte == _PERCENT and data[at + 1] == ord("4") and data[at + 2] == ord("0"):
-            hidden += _email(source, at, at + 3, hider)
-        at += 1
+        block, marks = at, _marks(source.data, at)
+        at += BLOCK
+        while marks:
+            place = block + lowest(marks)
+            marks &= marks - np.uint64(1)
+            if place >= source.size:
+                break
+            if _hide_at(source, place, names, emails, hider, seen):
+                hidden += 1
+                at = place + 1
+                break
     return hidden
 
 
-@kernel
-def _kind(source: Buffer, colon: int, names: _Names) -> int:
+@inlined
+def _hide_at(
+    source: Buffer,
+    at: int,
+    names: _Names,
+    emails: bool,  # noqa: FBT001 - kernels have no keyword arguments
+    hider: Hider,
+    seen: Ints,
+) -> int:
+    """Hide what is personal behind or around the mark at ``at``; returns how much there was."""
+    byte, data = source.data[at], source.data
+    if byte == _COLON:
+        kind = _kind(source, at, names, seen)
+        return _hide_value(source, at + 1, kind, hider) if kind > _KEPT else 0
+    if not emails:
+        return 0
+    if byte == _AT:
+        return _email(source, at, at + 1, hider)
+    encoded = data[at + 1] == ord("4") and data[at + 2] == ord("0")
+    return _email(source, at, at + 3, hider) if encoded else 0
+
+
+@inlined
+def _kind(source: Buffer, colon: int, names: _Names, seen: Ints) -> int:
     """What the name of a member before a colon does; ``_KEPT`` also when it is none."""
     data, end = source.data, colon
     while end > 0 and data[end - 1] == _SPACE:
@@ -145,11 +177,21 @@ def _kind(source: Buffer, colon: int, names: _Names) -> int:
         return _NO_NAME
     end -= 1
     end -= int(end > 0 and data[end - 1] == _BACKSLASH)
-    begin, found, longest = end, _NO_NAME, 0
-    while begin > 0 and end - begin < _LONGEST_NAME and _CLASS[data[begin - 1]] & _NAME:
-        begin -= 1
+    begin = name_begin(source, end)
+    row = row_of(source, begin, end)
+    kind = verdict_on(source, begin, end, seen, row)
+    if kind < 0:
+        kind = _kind_of(source, begin, end, names)
+        remember(begin, end, kind, seen, row)
+    return kind
+
+
+@kernel
+def _kind_of(source: Buffer, begin: int, end: int, names: _Names) -> int:
+    """What a name does."""
+    found, longest = _NO_NAME, 0
     for last in range(end, begin, -1):
-        first, after = names.bounds[plain(data[last - 1])]
+        first, after = names.bounds[plain(source.data[last - 1])]
         for index in range(first, after):
             kind, size = names.kinds[index], names.slices[index] & LENGTH_MASK
             if not _fits(source, begin, last - size, last == end, names, index):

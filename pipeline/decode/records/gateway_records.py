@@ -43,7 +43,8 @@ _FALSE: Final = pa.scalar(value=False)
 _EMPTY: Final = pa.scalar("")
 _COLON: Final = pa.scalar(":")
 _OPEN, _CLOSE = pa.scalar("["), pa.scalar("]")
-"""Scalars are made once, or with their type: to find the type Arrow looks for pandas every time."""
+_BETWEEN: Final = pa.scalar(_SEPARATOR)
+"""Scalars are made once, with their type: to find the type Arrow looks for dateutil every time."""
 
 
 REFUSED: Final = "meshweir.refused"
@@ -213,7 +214,7 @@ def resources_of(
             that are no columns become attributes.
     """
     together = pc.binary_join_element_wise(
-        *keys, _SEPARATOR, null_handling="replace", null_replacement=""
+        *keys, _BETWEEN, null_handling="replace", null_replacement=""
     ).dictionary_encode()
     told = [_resource(row(text.split(_SEPARATOR))) for text in together.dictionary.to_pylist()]
     ids = pa.array([one["resource_id"] for one in told], pa.string()).take(together.indices)

@@ -125,15 +125,17 @@ class Cells:
                 are, texts are texts.
             added: attributes that are no cells, as text.
         """
-        names = [*labels.values(), *(added or {})]
+        own = [name for name in labels if self.told(name).any()]
+        more = {name: text for name, text in (added or {}).items() if text.null_count < len(text)}
+        names = [*(labels[name] for name in own), *more]
         keys = [orjson.dumps(name) + b":" for name in names]
         slices = np.full((len(self), len(names)), NOTHING, np.int64)
         kinds = np.full((len(self), len(names)), STRING, np.uint8)
-        for column, name in enumerate(labels):
+        for column, name in enumerate(own):
             slices[:, column] = self._told(name)
             kinds[:, column] = self._kinds[self._names[name]]
         extra, size = [], 0
-        for column, text in enumerate((added or {}).values(), len(labels)):
+        for column, text in enumerate(more.values(), len(own)):
             data, slices[:, column] = _slices(text, size)
             extra.append(data)
             size += len(data)
@@ -142,7 +144,7 @@ class Cells:
 
         def write(page: Page) -> int:
             return _objects(
-                source, other, len(labels), slices, kinds, label_buffer, label_slices, page
+                source, other, len(own), slices, kinds, label_buffer, label_slices, page
             )
 
         return written(write, source.size + other.size, len(self))

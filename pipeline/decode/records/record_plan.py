@@ -22,6 +22,9 @@ NOWHERE, ROOT = 0, 1
 NODE, NAME, CHILD, CELL, COUNT = range(5)
 """Columns of the table of edges."""
 
+LONGEST_NAME: Final = 128
+"""How many bytes a name may have."""
+
 NO_CELL: Final = -1
 _EMPTY: Final = -1
 _ALL: Final = np.uint64(0xFFFFFFFFFFFFFFFF)
@@ -93,6 +96,8 @@ class _Compiler:
 
     def member(self, node: int, name: str) -> list[int]:
         """The edge of that name: child, cell, count."""
+        if len(name.encode()) > LONGEST_NAME:
+            raise ValueError(f"the name {name} is too long")
         return self._edges.setdefault((node, name.lower().encode()), [NOWHERE, NO_CELL, NO_CELL])
 
     def node(self, path: Path) -> int:

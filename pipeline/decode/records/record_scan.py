@@ -8,6 +8,7 @@ from typing import Final
 
 import numpy as np
 
+from pipeline.decode.kernels.blocks import BLOCK, block_test, lowest
 from pipeline.decode.kernels.kernel import Buffer, inlined, kernel
 from pipeline.decode.kernels.text import BACKSLASH, QUOTE, utf8_sequence
 
@@ -15,13 +16,11 @@ ESCAPES: Final = 1
 """Mark of a string that has backslashes in it."""
 MARK_BITS: Final = 1
 
-_ONES: Final = np.uint64(0x0101010101010101)
-_HIGH_BITS: Final = np.uint64(0x8080808080808080)
-_QUOTES: Final = np.uint64(QUOTE) * _ONES
-_BACKSLASHES: Final = np.uint64(BACKSLASH) * _ONES
-_SPACES: Final = np.uint64(ord(" ")) * _ONES
-_NONE: Final = np.uint64(0)
-_ONE: Final = np.uint64(1)
+LONGEST_ESCAPE: Final = 6
+"""How many bytes of an escape may stand for one byte."""
+
+_stops = block_test({QUOTE, BACKSLASH, *range(32), *range(128, 256)})
+"""What may end a string, or needs a closer look."""
 
 _WORD_BYTE: Final = np.zeros(256, np.uint8)
 _WORD_BYTE[list(b"truefalsn")] = 1
@@ -37,15 +36,9 @@ _HEX[list(b"ABCDEF")] = range(10, 16)
 @inlined
 def space(source: Buffer, at: int, end: int) -> int:
     """The next byte that is not white space."""
-    while at < end and source.data[at] in (32, 10, 13, 9):
+    while at < end and source.data[at] <= 32 and source.data[at] in (32, 10, 13, 9):
         at += 1
     return at
-
-
-@inlined
-def _zeros(word: np.uint64) -> np.uint64:
-    """The high bit of every byte that is zero; only the lowest of them is certain."""
-    return (word - _ONES) & ~word & _HIGH_BITS
 
 
 @inlined
@@ -56,47 +49,31 @@ def string_end(source: Buffer, at: int, end: int) -> int:
         the place of the closing quote, shifted by ``MARK_BITS``, with ESCAPES; or the
         complement of the place of an error.
     """
-    begin = at
-    high = _NONE
     marks = 0
     while at < end:
-        word = source.words[at]
-        high |= word & _HIGH_BITS
-        stop = (
-            _zeros(word ^ _QUOTES)
-            | _zeros(word ^ _BACKSLASHES)
-            | ((word - _SPACES) & ~word & _HIGH_BITS)
-        )
-        if stop == _NONE:
-            at += 8
+        stops = _stops(source.data, at)
+        if not stops:
+            at += BLOCK
             continue
-        lowest = stop & (~stop + _ONE)
-        at += int(np.int64((((lowest - _ONE) & _ONES) * _ONES) >> np.uint64(56))) - 1
+        at += lowest(stops)
         if at >= end:
             break
-        byte = source.data[at]
-        if byte == QUOTE:
-            if high and not _is_utf8(source, begin, at):
-                return ~begin
+        if source.data[at] == QUOTE:
             return at << MARK_BITS | marks
-        if byte != BACKSLASH:
+        step = _odd_size(source, at, end)
+        if step <= 0:
             return ~at
-        marks |= ESCAPES
-        size = _escape_size(source, at, end)
-        if size == 0:
-            return ~at
-        at += size
+        marks |= int(source.data[at] == BACKSLASH)
+        at += step
     return ~end
 
 
 @kernel
-def _is_utf8(source: Buffer, begin: int, end: int) -> bool:
-    while begin < end:
-        step = utf8_sequence(source, begin, end)
-        if step < 0:
-            return False
-        begin += step
-    return True
+def _odd_size(source: Buffer, at: int, end: int) -> int:
+    """How many bytes an escape or a character that is not ASCII has; not positive for an error."""
+    if source.data[at] == BACKSLASH:
+        return _escape_size(source, at, end)
+    return utf8_sequence(source, at, end) if source.data[at] >= 0x80 else 0
 
 
 @inlined
@@ -184,9 +161,18 @@ def _digits(source: Buffer, at: int, end: int) -> int:
     return at
 
 
-@kernel
+@inlined
 def number_end(source: Buffer, at: int, end: int) -> int:
     """Where a number ends; the complement of the place of an error."""
+    stop = _digits(source, at, end)
+    if source.data[at] == ord("0") or source.data[stop] in (ord("."), ord("e"), ord("E")):
+        return _odd_number_end(source, at, end)
+    return stop if stop > at else _odd_number_end(source, at, end)
+
+
+@kernel
+def _odd_number_end(source: Buffer, at: int, end: int) -> int:
+    """The same of numbers that are not plain digits."""
     if source.data[at] == ord("-"):
         at += 1
     begin = at

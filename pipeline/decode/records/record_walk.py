@@ -15,14 +15,26 @@ from pipeline.decode.kernels.kernel import Buffer, Bytes, Ints, buffer_of, inlin
 from pipeline.decode.kernels.text import (
     CLOSE_ARRAY,
     CLOSE_OBJECT,
-    COLON,
     COMMA,
+    LENGTH_MASK,
     OFFSET_BITS,
     OPEN_ARRAY,
     OPEN_OBJECT,
     QUOTE,
 )
-from pipeline.decode.records.record_plan import CELL, CHILD, COUNT, NOWHERE, ROOT, Plan, find
+from pipeline.decode.records.record_memory import (
+    BEGIN,
+    COUNTS,
+    FILLS,
+    LEADS_TO,
+    NAME,
+    NEXT,
+    Memory,
+    is_next,
+    learn,
+    nothing_seen,
+)
+from pipeline.decode.records.record_plan import NO_CELL, ROOT, Plan
 from pipeline.decode.records.record_scan import (
     ESCAPES,
     MARK_BITS,
@@ -34,8 +46,9 @@ from pipeline.decode.records.record_scan import (
 )
 from pipeline.model.decoded import Refusal
 
-MISSING, STRING, NUMBER, TRUE, FALSE, NULL, STRUCTURE, NUMBER_OF = range(8)
-"""What a cell holds; NUMBER_OF is a plain number and no slice."""
+MISSING, STRING, NUMBER, TRUE, FALSE, NULL, STRUCTURE, NUMBER_OF, ESCAPED = range(9)
+"""What a cell holds; NUMBER_OF is a plain number and no slice, ESCAPED a string whose escapes are
+still in it: none is when the walk is over."""
 
 MAX_DEPTH: Final = 64
 NOT_JSON, NOT_OBJECT, TOO_DEEP, INCOMPLETE = range(4)
@@ -49,7 +62,6 @@ FAULTS_NAMED: Final = 1000
 """How many bad records of a message are named one by one; the rest are counted by reason."""
 
 _NODE, _BEGIN, _CELL, _COUNT, _CLOSER, _ITEMS = range(6)
-_FIRST, _AFTER = 0, 1
 
 
 class Room(NamedTuple):
@@ -61,6 +73,7 @@ class Room(NamedTuple):
         begins: where each record begins.
         faults: place and reason of what was refused.
         stack: one row for each level of nesting.
+        memory: names that were met.
     """
 
     cells: Ints
@@ -68,6 +81,7 @@ class Room(NamedTuple):
     begins: Ints
     faults: Ints
     stack: Ints
+    memory: Memory
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +133,7 @@ def walk(messages: Sequence[bytes], plan: Plan, width: int) -> Walked:
             room = _larger(room, rows, faults)
         counts.append(rows - before)
         refused += _refusals(number, room.faults[:faults], int(bounds[number]))
+    _unescape(source, room.cells[:rows], room.kinds[:rows])
     owners = np.repeat(np.arange(len(messages)), counts)
     return Walked(
         source,
@@ -150,20 +165,21 @@ def _room(rows: int, width: int) -> Room:
         np.empty((rows, width), np.uint8),
         np.empty(rows, np.int64),
         np.empty((64, 2), np.int64),
-        np.empty((MAX_DEPTH + 1, _ITEMS + 1), np.int64),
+        np.zeros((MAX_DEPTH + 1, _ITEMS + 1), np.int64),
+        nothing_seen(),
     )
 
 
 def _larger(room: Room, rows: int, faults: int) -> Room:
     """Twice as much room for what has become full."""
-    cells, kinds, begins, told, stack = room
+    cells, kinds, begins, told, stack, memory = room
     if rows == len(cells):
         cells = np.concatenate((cells, np.empty_like(cells)))
         kinds = np.concatenate((kinds, np.empty_like(kinds)))
         begins = np.concatenate((begins, np.empty_like(begins)))
     if faults == len(told):
         told = np.concatenate((told, np.empty_like(told)))
-    return Room(cells, kinds, begins, told, stack)
+    return Room(cells, kinds, begins, told, stack, memory)
 
 
 @kernel
@@ -234,73 +250,49 @@ def _record(
     room: Room, row: int,
 ) -> int:  # fmt: skip
     """Walk one object; returns where it ends, or the complement of the place of an error."""
-    stack = room.stack
-    depth = 0
-    stack[0, _NODE], stack[0, _CELL], stack[0, _COUNT] = ROOT, -1, -1
+    data, stack, names = source.data, room.stack, room.memory.names
+    depth, node, closer, last = 0, ROOT, CLOSE_OBJECT, BEGIN
+    stack[0, _NODE], stack[0, _CELL], stack[0, _COUNT] = ROOT, NO_CELL, NO_CELL
     stack[0, _CLOSER], stack[0, _ITEMS] = CLOSE_OBJECT, 0
-    state = _FIRST
+    first = True
     at += 1
     while True:
         at = space(source, at, end)
         if at >= end:
             return ~end
-        byte = source.data[at]
-        if byte == stack[depth, _CLOSER]:
+        if data[at] == closer:
             at += 1
             if depth == 0:
                 return at
             _close(room, row, depth, at)
             depth -= 1
-            state = _AFTER
+            node, closer = stack[depth, _NODE], stack[depth, _CLOSER]
+            first = False
             continue
-        if state == _AFTER:
-            if byte != COMMA:
+        if not first:
+            if data[at] != COMMA:
                 return ~at
             at = space(source, at + 1, end)
-            if at >= end:
-                return ~end
-            byte = source.data[at]
-        node = stack[depth, _NODE]
-        child, cell, count = node, -1, -1
-        if stack[depth, _CLOSER] == CLOSE_OBJECT:
-            if byte != QUOTE:
+        first = False
+        child, cell, count = node, NO_CELL, NO_CELL
+        if closer == CLOSE_OBJECT:
+            name = names[last, NEXT]
+            if is_next(source, at, end, names, name, node):
+                at += names[name, NAME] & LENGTH_MASK
+            elif at >= end or data[at] != QUOTE:
                 return ~at
-            begin = at + 1
-            stop = string_end(source, begin, end)
-            if stop < 0:
-                return stop
-            at = stop >> MARK_BITS
-            child = NOWHERE
-            if node != NOWHERE:
-                size = at - begin
-                if stop & ESCAPES:
-                    size = unescape(source, begin, at)
-                edge = find(plan, source, begin, size, node)
-                if edge >= 0:
-                    child = plan.edges[edge, CHILD]
-                    cell = plan.edges[edge, CELL]
-                    count = plan.edges[edge, COUNT]
-            at = space(source, at + 1, end)
-            if at >= end or source.data[at] != COLON:
-                return ~at
-            at = space(source, at + 1, end)
-            if at >= end:
-                return ~end
-            byte = source.data[at]
+            else:
+                at, name = learn(source, at, end, plan, room.memory, node, last)
+                if at < 0:
+                    return at
+            child, cell, count = names[name, LEADS_TO], names[name, FILLS], names[name, COUNTS]
+            last = name
+            at = space(source, at, end)
         else:
             stack[depth, _ITEMS] += 1
-        state = _AFTER
-        if byte in (OPEN_OBJECT, OPEN_ARRAY):
-            if depth == MAX_DEPTH:
-                stack[0, _ITEMS] = TOO_DEEP
-                return ~at
-            depth += 1
-            stack[depth, _NODE], stack[depth, _CELL], stack[depth, _COUNT] = child, cell, count
-            stack[depth, _CLOSER] = CLOSE_OBJECT if byte == OPEN_OBJECT else CLOSE_ARRAY
-            stack[depth, _BEGIN], stack[depth, _ITEMS] = at, 0
-            state = _FIRST
-            at += 1
-            continue
+        if at >= end:
+            return ~end
+        byte = data[at]
         if byte == QUOTE:
             begin = at + 1
             stop = string_end(source, begin, end)
@@ -308,11 +300,19 @@ def _record(
                 return stop
             at = stop >> MARK_BITS
             if cell >= 0:
-                size = at - begin
-                if stop & ESCAPES:
-                    size = unescape(source, begin, at)
-                room.cells[row, cell] = begin << OFFSET_BITS | size
-                room.kinds[row, cell] = STRING
+                room.cells[row, cell] = begin << OFFSET_BITS | (at - begin)
+                room.kinds[row, cell] = ESCAPED if stop & ESCAPES else STRING
+            at += 1
+            continue
+        if byte in (OPEN_OBJECT, OPEN_ARRAY):
+            if depth == MAX_DEPTH:
+                stack[0, _ITEMS] = TOO_DEEP
+                return ~at
+            depth += 1
+            node, closer = child, CLOSE_OBJECT if byte == OPEN_OBJECT else CLOSE_ARRAY
+            stack[depth, _NODE], stack[depth, _CELL], stack[depth, _COUNT] = child, cell, count
+            stack[depth, _CLOSER], stack[depth, _BEGIN], stack[depth, _ITEMS] = closer, at, 0
+            first = True
             at += 1
             continue
         begin = at
@@ -341,3 +341,18 @@ def _close(room: Room, row: int, depth: int, at: int) -> None:
     if count >= 0 and stack[depth, _CLOSER] == CLOSE_ARRAY:
         room.cells[row, count] = stack[depth, _ITEMS]
         room.kinds[row, count] = NUMBER_OF
+
+
+@kernel
+def _unescape(source: Buffer, cells: Ints, kinds: Bytes) -> None:
+    """Take the escapes out of all strings.
+
+    Not before all is walked: what a bad record holds is walked once more.
+    """
+    for row in range(len(cells)):
+        for cell in range(cells.shape[1]):
+            if kinds[row, cell] == ESCAPED:
+                begin, size = cells[row, cell] >> OFFSET_BITS, cells[row, cell] & LENGTH_MASK
+                size = unescape(source, begin, begin + size)
+                cells[row, cell] = begin << OFFSET_BITS | size
+                kinds[row, cell] = STRING

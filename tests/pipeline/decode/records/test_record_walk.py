@@ -203,6 +203,56 @@ def test_many_records_find_room():
     assert found.walked.offsets[-2:].tolist() == [4999 * 8, 0]
 
 
+NAMES = st.sampled_from(
+    ["a", "o", "l", "b", "c", "A", "a-long-name-of-20byte", "another-long-name", "x" * 40, "é", ""]
+)
+MEMBERS = st.dictionaries(
+    NAMES, SCALARS | st.dictionaries(NAMES, SCALARS | st.lists(SCALARS)), max_size=5
+)
+
+
+def spelled(value: dict[str, object], way: int) -> bytes:
+    """The same object as different senders would write it."""
+    text = orjson.dumps(value, option=orjson.OPT_INDENT_2 if way == 1 else None)
+    if way == 2:
+        return text.replace(b'":', b'" :')
+    return text.replace(b'"a"', b'"\\u0061"').replace(b'"o"', b'"\\u006F"') if way == 3 else text
+
+
+@given(st.lists(st.tuples(MEMBERS, st.integers(0, 3)), min_size=1, max_size=12))
+def test_what_was_seen_before_changes_nothing(values):
+    """Names are remembered from record to record; each must read as if it came alone."""
+    texts = [spelled(value, way) for value, way in values]
+    together = cells(b"\n".join(texts))
+    assert together.walked.refused == ()
+    for cell in (*ANYTHING.cells, *ANYTHING.counts):
+        alone = [cells(text) for text in texts]
+        assert together.texts(cell).to_pylist() == [
+            one for found in alone for one in found.texts(cell).to_pylist()
+        ]
+        assert together.counts(cell).tolist() == [
+            one for found in alone for one in found.counts(cell).tolist()
+        ]
+
+
+def test_more_names_than_are_remembered():
+    names = [f"name-{number}" for number in range(3000)]
+    found = cells(orjson.dumps(dict.fromkeys(names, 1) | {"a": "x"}) + b'{"a":"y"}' * 2)
+    assert found.texts("a").to_pylist() == ["x", "y", "y"]
+
+
+def test_escapes_within_a_record_that_is_cut_off_are_read_once():
+    message = b'{"l":[\n{"b":"x\\"y","\\u0061":1}\n{"a":"\\u0041"}'
+    found = cells(message)
+    assert found.texts("a").to_pylist() == ["1", "A"]
+    assert len(found.walked.refused) == 1
+
+
+def test_a_name_longer_than_any_that_is_looked_for_is_a_mistake():
+    with pytest.raises(ValueError, match="too long"):
+        compile_records(Records({"a": [("x" * 200,)]}, {}))
+
+
 def test_two_cells_at_one_path_are_a_mistake():
     records: dict[str, Any] = {"x": [("a",)], "y": [("A",)]}
     with pytest.raises(ValueError, match="two cells"):
