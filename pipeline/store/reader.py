@@ -5,19 +5,24 @@ group, lists put one after the other; ``{by_metrics}`` for those that metrics al
 """
 
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from functools import cache
 from pathlib import Path
+from typing import Final
 
 import polars as pl
 
 from pipeline.errors import InvalidInput
 from pipeline.model.table import Column
 from pipeline.model.tables import BY_METRICS, MEASURES
-from pipeline.store.connection import Database
+from pipeline.store.connection import Database, Session
 
 QUERIES = Path(__file__).parent / "queries"
+
+AGAIN_SECONDS: Final = 0.1
+"""Pause between two interrupts of one question."""
 
 _EPOCH = datetime.fromisoformat("1970-01-01T00:00:00+00:00")
 
@@ -51,16 +56,30 @@ def ask(
     if sql is None:
         raise InvalidInput("question", found=question, allowed=", ".join(questions()))
     bound = {name: _bindable(value) for name, value in parameters.items()}
-    with database.session() as session:
-        timer = threading.Timer(time_limit, session.interrupt)
-        timer.daemon = True
-        timer.start()
-        try:
-            return session.frame(sql, bound)
-        finally:
-            timer.cancel()
-            # an interrupt that is under way must not hit a closed connection
-            timer.join()
+    with database.session() as session, _interrupted(session, time_limit):
+        return session.frame(sql, bound)
+
+
+@contextmanager
+def _interrupted(session: Session, seconds: float) -> Iterator[None]:
+    """Stop what a session does once it takes too long."""
+    done = threading.Event()
+
+    def watch() -> None:
+        pause = seconds
+        # again and again: who has not quite begun does not hear of it
+        while not done.wait(pause):
+            session.interrupt()
+            pause = AGAIN_SECONDS
+
+    watching = threading.Thread(target=watch, daemon=True)
+    watching.start()
+    try:
+        yield
+    finally:
+        done.set()
+        # an interrupt that is under way must not hit a closed connection
+        watching.join()
 
 
 def _bindable(value: object) -> object:

@@ -285,12 +285,13 @@ def test_questions_that_do_not_exist_are_refused_with_those_that_do(store: Store
         store.ask("edge_minutes", start=datetime(2026, 1, 1), end=0)  # noqa: DTZ001
 
 
-def test_a_question_past_its_time_is_interrupted(
-    tmp_path: Path, settings: StoreSettings, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("limit", [0.5, 0.0])
+def test_a_question_past_its_time_is_interrupted_even_before_it_began(
+    tmp_path: Path, settings: StoreSettings, monkeypatch: pytest.MonkeyPatch, limit: float
 ) -> None:
     endless = "SELECT count(*) FROM range(1000000000) a, range(1000000000) b, spans"
     monkeypatch.setattr(reader, "questions", lambda: {"endless": endless})
-    store = open_store(tmp_path, settings.model_copy(update={"time_limit_seconds": 0.05}))
+    store = open_store(tmp_path, settings.model_copy(update={"time_limit_seconds": limit}))
     try:
         store.write({"spans": spans([1])}, expected={}, positions={})
         with pytest.raises(StoreBusy, match="time limit"):
