@@ -52,7 +52,7 @@ def test_a_replay_beside_the_others_changes_no_number(mesh):
     replaying = replay(mesh)
     while replaying.poll() is None:
         mesh.post(1)
-        time.sleep(0.1)
+        time.sleep(0.4)
     told, said = replaying.communicate()
     assert replaying.returncode == 0, said
     answer = json.loads(told)
