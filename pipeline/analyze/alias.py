@@ -192,7 +192,7 @@ def _behind(told: pl.Series, aliases: pl.DataFrame) -> pl.Series:
         .then("rule")
         .when(pl.col("address").is_in(anybody["alias"].unique().implode()))
         .then("address")
-        .when(host.is_in(pods["alias"].implode()))
+        .when(host.is_in(configured) | host.is_in(pods["alias"].implode()))
         .then(host)
         .otherwise("rule")
     ).to_series()

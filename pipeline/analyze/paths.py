@@ -8,8 +8,8 @@ minute, and where several have nearly as many, by the same of them every minute.
 1. One pod is one producer: by ``k8s.pod.name``, by the labels ``pod`` and ``namespace``, or by the
    id of its Envoy. A path that names no pod is of the pod that others of its resource name, or of
    the pod that has its address, if just one has.
-2. Else an instance that is told as host and port is one, but for loopback; and so is any other id
-   of an instance together with the service's name; and at last a resource.
+2. Else an instance that is told as host and port is one, but for loopback, and one that is told by
+   a UUID; at last a resource. Other ids may be those of all replicas, as Envoys' often are.
 3. Paths of clusters with other names are never of one producer.
 
 Everything is decided by the minute, from points of two minutes before to two after it, so that
@@ -21,7 +21,7 @@ from typing import Final
 import polars as pl
 
 from pipeline.analyze.counters import MINUTE_NS, NO_VALUE
-from pipeline.analyze.identity import attribute, node_id
+from pipeline.analyze.identity import attribute
 from pipeline.analyze.traffic import PATHS, SCRAPERS
 
 REACH: Final = 2
@@ -35,6 +35,7 @@ ENVOY_NODE: Final = r"^[a-z]+~([0-9a-fA-F.:]+)~([^~.]+)\.([^~]+)~"
 
 ADDRESS: Final = r"^\[?([0-9.]+|[0-9a-fA-F:]+)\]?:\d+$"
 HOST_AND_PORT: Final = r"^[^\s/]+:\d+$"
+UUID: Final = r"(?i)^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$"
 NOWHERE: Final = r"^(localhost|127\.|0\.0\.0\.0|\[?::1?\]?:)"
 """Instances that mean another process on every machine."""
 
@@ -51,11 +52,8 @@ def known_by(resources: pl.DataFrame) -> pl.DataFrame:
     """
     id_ = pl.col("service_instance_id")
     namespace = pl.coalesce(attribute("k8s.namespace.name"), "service_namespace")
-    by_port = id_.str.contains(HOST_AND_PORT)
     somewhere = ~id_.str.contains(NOWHERE)
-    envoy = id_.str.contains(ENVOY_NODE)
-    of_service = pl.format("{} {}", node_id(pl.col("service_namespace"), pl.col("service_name")),
-                           id_)  # fmt: skip
+    own = (id_.str.contains(HOST_AND_PORT) & somewhere) | id_.str.contains(UUID)
     return resources.unique("resource_id").select(
         "resource_id",
         pl.coalesce(
@@ -67,8 +65,7 @@ def known_by(resources: pl.DataFrame) -> pl.DataFrame:
             id_.str.extract(ENVOY_NODE, 1),
             pl.when(somewhere).then(id_.str.extract(ADDRESS, 1)),
         ).alias("address"),
-        pl.when(by_port & somewhere).then(id_).when(~by_port & ~envoy).then(of_service)
-        .alias("instance"),
+        pl.when(own).then(id_).alias("instance"),
         "cluster",
     )  # fmt: skip
 

@@ -196,6 +196,12 @@ def test_a_rule_is_what_is_configured_whatever_address_its_requests_went_to():
     assert found["shop/edge-gateway", "finance/billing"] == 2
 
 
+def test_an_address_that_is_configured_is_who_a_rule_called_there():
+    rows = [*answered("orders", "10.0.0.9:80", "x1"), went("10.0.0.9:81", "1")]
+    found, _ = told(log_rows=rows, configured={"10.0.0.9": "finance/billing"})
+    assert found["shop/edge-gateway", "finance/billing"] == 1
+
+
 def test_a_pod_whose_telemetry_tells_its_address_is_who_a_rule_called():
     known = pl.concat(
         [

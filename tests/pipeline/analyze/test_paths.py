@@ -36,6 +36,8 @@ NAME = "istio_requests_total"
 POD = {"attributes": '{"k8s.namespace.name":"shop","k8s.pod.name":"web-1","k8s.pod.ip":"10.0.0.7"}'}
 ENVOY = {"service_instance_id": "sidecar~10.0.0.7~web-1.shop~shop.svc.cluster.local"}
 AT_PORT = {"service_instance_id": "10.0.0.7:15020"}
+UNIQUE = {"service_instance_id": "627cc493-f310-47de-96bd-71410b7dec09"}
+EVERYWHERE = {"service_instance_id": "front-proxy"}
 LABELS = {"pod": "web-1", "namespace": "shop"}
 NOBODY: dict[str, str] = {}
 
@@ -86,8 +88,20 @@ def both(labels=NOBODY, **rest):
         (AT_PORT, AT_PORT, NOBODY),
         ({"service_instance_id": "kong-1:8100"}, {"service_instance_id": "kong-1:8100"}, NOBODY),
         (POD, POD | {"cluster": "east"}, NOBODY),
+        (UNIQUE, UNIQUE, NOBODY),
     ],
-    ids=["pod", "envoy", "address", "labels", "envoy's address", "all", "port", "host", "cluster"],
+    ids=[
+        "pod",
+        "envoy",
+        "address",
+        "labels",
+        "envoy's address",
+        "all",
+        "port",
+        "host",
+        "cluster",
+        "uuid",
+    ],
 )
 def test_a_proxy_told_by_two_paths_counts_once(one, other, labels):
     edge = edge_of(both(labels), two(one, other))
@@ -104,10 +118,10 @@ def test_a_proxy_told_by_two_paths_counts_once(one, other, labels):
         (POD, AT_PORT, {"pod": "web-2", "namespace": "shop"}),
         (AT_PORT, {"service_instance_id": "10.0.0.7:15090"}, NOBODY),
         ({"service_instance_id": "127.0.0.1:9901"}, {"service_instance_id": "127.0.0.1:9901"}, {}),
-        ({"service_instance_id": "1"}, {"service_instance_id": "1"}, NOBODY),
+        (EVERYWHERE, EVERYWHERE | {"zone": "b"}, NOBODY),
         (POD | {"cluster": "west"}, POD | {"cluster": "east"}, NOBODY),
     ],
-    ids=["nobody", "pods", "one address", "ports", "loopback", "number", "clusters"],
+    ids=["nobody", "pods", "one address", "ports", "loopback", "node id", "clusters"],
 )
 def test_what_may_be_two_proxies_counts_twice(one, other, labels):
     edge = edge_of(both(labels), two(one, other))
