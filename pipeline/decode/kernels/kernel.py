@@ -8,11 +8,12 @@ A cached kernel does not notice that a kernel it calls in *another* file has cha
 on kernels, delete ``pipeline/decode/__pycache__``.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final, NamedTuple, TypeVar, cast
 
 import numpy as np
 from numba import njit
+from numba.core import types
 from numpy.typing import NDArray
 
 Function = TypeVar("Function", bound=Callable[..., object])
@@ -37,12 +38,27 @@ _OPTIONS: Final[dict[str, Any]] = {
 
 def kernel(function: Function) -> Function:
     """Compile on first call; no exceptions, no interpreter, no bounds checks inside."""
-    return cast("Function", njit(**_OPTIONS)(function))
+    return _compiled(function)
 
 
 def inlined(function: Function) -> Function:
     """A kernel small enough to be copied into its callers by the compiler."""
-    return cast("Function", njit(**_OPTIONS, forceinline=True)(function))
+    return _compiled(function, forceinline=True)
+
+
+def _compiled(function: Function, *, forceinline: bool = False) -> Function:
+    """The function, compiled once for all numbers that are written where it is called.
+
+    Numba would compile it again for each of them, and for what a variable begins with.
+    """
+    compiled: Any = njit(**_OPTIONS, forceinline=forceinline)(function)
+    ask = compiled.get_call_template
+
+    def ask_without_literals(arguments: Iterable[Any], named: Mapping[str, Any]) -> object:
+        return ask(tuple(map(types.unliteral, arguments)), named)
+
+    compiled.get_call_template = ask_without_literals
+    return cast("Function", compiled)
 
 
 class Buffer(NamedTuple):
