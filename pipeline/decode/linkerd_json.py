@@ -28,7 +28,7 @@ FORMAT: Final = FlatJson(
 
 
 LINES: Final = LineFormat(
-    has_keys("client.addr", "timestamp", "uri"), json=True, check=FORMAT.check
+    has_keys("client.addr", "timestamp", "uri"), json=True, check=FORMAT.check, of_pod=True
 )
 
 
