@@ -203,13 +203,23 @@ def _secret_end(source: Buffer, at: int, begin: int, names: Names, seen: Ints) -
     return _after_name(source, at, names, seen)
 
 
-@kernel
+@inlined
 def _after_name(source: Buffer, at: int, names: Names, seen: Ints) -> int:
-    """Mask what follows a separator at ``at`` behind the name of a secret; returns its end."""
-    data, begin = source.data, _behind(source, at)
-    colon = data[at] == _COLON or plain(data[begin - 1]) == ord("a")
+    """Mask what follows a separator at ``at`` behind the name of a secret; returns its end.
+
+    Most separators end here, so that what they need is not a call: names are many arguments.
+    """
+    begin = at + 1 if source.data[at] != _PERCENT else _behind_encoded(source, at)
+    colon = source.data[at] == _COLON or plain(source.data[begin - 1]) == ord("a")
     if begin == at or not _is_secret(source, at, names, seen, not colon):
         return at
+    return _value(source, begin, colon)
+
+
+@kernel
+def _value(source: Buffer, begin: int, colon: bool) -> int:  # noqa: FBT001 - kernels have no keyword arguments
+    """Mask the value behind a separator, which is a ``colon`` or not; returns its end."""
+    data = source.data
     while begin < source.size and data[begin] == _SPACE:
         begin += 1
     if data[begin] in (ord("["), ord("{")) and colon:
@@ -219,12 +229,10 @@ def _after_name(source: Buffer, at: int, names: Names, seen: Ints) -> int:
     return _rest(source, begin) if colon else _unquoted(source, begin)
 
 
-@kernel
-def _behind(source: Buffer, at: int) -> int:
-    """Where the separator ``=``, ``:``, ``%3D`` or ``%3A`` at ``at`` ends; ``at`` if it is none."""
+@inlined
+def _behind_encoded(source: Buffer, at: int) -> int:
+    """Where the separator ``%3D`` or ``%3A`` at ``at`` ends; ``at`` if it is none."""
     data = source.data
-    if data[at] != _PERCENT:
-        return at + 1
     encoded = at + 3 <= source.size and data[at + 1] == ord("3")
     return at + 3 if encoded and plain(data[at + 2]) in (ord("a"), ord("d")) else at
 
@@ -238,18 +246,19 @@ def _is_secret(source: Buffer, at: int, names: Names, seen: Ints, parameter: boo
     begin = name_begin(source, end)
     if begin == end:
         return False
-    if parameter or end == at or not len(seen):
-        return _names_secret(source, begin, end, names, parameter)
-    # the name of a member of JSON
-    row = row_of(source, begin, end)
-    verdict = verdict_on(source, begin, end, seen, row)
+    row, verdict = -1, -1
+    if end < at and not parameter and len(seen):
+        # the name of a member of JSON
+        row = row_of(source, begin, end)
+        verdict = verdict_on(source, begin, end, seen, row)
     if verdict < 0:
-        verdict = int(_names_secret(source, begin, end, names, False))  # noqa: FBT003 - the same
-        remember(begin, end, verdict, seen, row)
+        verdict = int(_names_secret(source, begin, end, names, parameter))
+        if row >= 0:
+            remember(begin, end, verdict, seen, row)
     return verdict > 0
 
 
-@kernel
+@inlined
 def _names_secret(source: Buffer, begin: int, end: int, names: Names, parameter: bool) -> bool:  # noqa: FBT001 - kernels have no keyword arguments
     """Whether a name is that of a secret."""
     data = source.data
