@@ -14,7 +14,8 @@ from pipeline.decode.kernels.text import LENGTH_MASK, OFFSET_BITS, slices_of
 from pipeline.decode.otlp.common import BYTES, STRING
 from pipeline.decode.privacy.json_masking import mask, masked_text, may_have, stars
 from pipeline.decode.privacy.persons import Hider, Persons, hide, nobody
-from pipeline.decode.privacy.text_masking import Names, TextMask, mask_within
+from pipeline.decode.privacy.secret_names import Names
+from pipeline.decode.privacy.text_masking import TextMask, mask_within
 from pipeline.decode.privacy.text_persons import TextPersons
 from pipeline.decode.wire.declaration import PARENT
 from pipeline.decode.wire.walk import Rows, Walked

@@ -21,7 +21,7 @@ from pipeline.decode.privacy.name_memory import (
     verdict_on,
 )
 from pipeline.decode.privacy.persons import Hider, Persons, hide, hide_number
-from pipeline.decode.privacy.text_masking import plain
+from pipeline.decode.privacy.secret_names import plain
 from pipeline.model.personal_fields import PERSONAL_FIELDS, PersonalData, PersonalFields
 
 _NO_NAME, _KEPT, _WORD, _WHOLE, _PATH, _URI = range(6)
