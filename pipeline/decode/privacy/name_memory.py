@@ -11,10 +11,12 @@ from pipeline.decode.kernels.blocks import BLOCK, block_test, leading
 from pipeline.decode.kernels.hashing import hash_of, same
 from pipeline.decode.kernels.kernel import Buffer, Ints, inlined
 from pipeline.decode.kernels.text import OFFSET_BITS
-from pipeline.decode.privacy.byte_classes import NAME_BYTES
 
 LONGEST_NAME: Final = 128
 """So many bytes before a separator are looked at."""
+
+NAME_BYTES: Final = b"-_.ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
+"""What a name consists of."""
 
 _ROWS: Final = 1024
 _UNKNOWN: Final = -1

@@ -1,7 +1,4 @@
-"""Names of secrets, and whether one of them stands before a separator in text.
-
-Kernels take them compiled: sorted, and found by the bytes they begin or end with.
-"""
+"""The names of secrets, and whether a name in a text is one of them."""
 
 from collections.abc import Iterable
 from typing import Final, NamedTuple
@@ -10,18 +7,12 @@ import numpy as np
 
 from pipeline.decode.kernels.kernel import Buffer, Bytes, Ints, buffer_of, inlined, kernel
 from pipeline.decode.kernels.text import LENGTH_MASK, OFFSET_BITS, slices_of
-from pipeline.decode.privacy.byte_classes import CLASS, LETTER
-from pipeline.decode.privacy.name_memory import (
-    name_begin,
-    no_names,
-    remember,
-    row_of,
-    verdict_on,
-)
+from pipeline.decode.privacy.name_memory import NAME_BYTES, no_names
 from pipeline.model.secret_keys import KEY_IDS, SECRET_PARAMETERS, SECRET_WORDS
 
-_SPACE, _QUOTE, _BACKSLASH = 0x20, 0x22, 0x5C
 _LOW: Final = 31
+_IS_LETTER: Final = np.isin(np.arange(256), list(set(NAME_BYTES) - set(b"-_."))).astype(np.uint8)
+"""Letters and digits."""
 
 
 class Names(NamedTuple):
@@ -52,8 +43,12 @@ class Names(NamedTuple):
     unseen: Ints
 
 
-def compiled(keys: Iterable[str]) -> Names:
-    """These names, and those of ``model/secret_keys.py``; letter case does not matter."""
+def names_of(keys: Iterable[str]) -> Names:
+    """Compile names; letter case does not matter.
+
+    Args:
+        keys: names beside those of ``model/secret_keys.py``.
+    """
     groups = (SECRET_WORDS, set(keys), SECRET_PARAMETERS, KEY_IDS)
     words, lasts, parameters, ids = (
         [name.lower().replace("_", "-").encode() for name in group if name] for group in groups
@@ -98,28 +93,8 @@ def _starts(words: list[bytes]) -> Bytes:
 
 
 @inlined
-def is_secret(source: Buffer, at: int, names: Names, seen: Ints, parameter: bool) -> bool:  # noqa: FBT001 - kernels have no keyword arguments
-    """Whether the name before ``at`` is that of a secret; ``parameter``: if it is one's name."""
-    data, end = source.data, at
-    while end > 0 and (data[end - 1] in (_SPACE, _QUOTE, _BACKSLASH)):
-        end -= 1
-    begin = name_begin(source, end)
-    if begin == end:
-        return False
-    if parameter or end == at or not len(seen):
-        return _names_secret(source, begin, end, names, parameter)
-    # the name of a member of JSON
-    row = row_of(source, begin, end)
-    verdict = verdict_on(source, begin, end, seen, row)
-    if verdict < 0:
-        verdict = int(_names_secret(source, begin, end, names, False))  # noqa: FBT003 - the same
-        remember(begin, end, verdict, seen, row)
-    return verdict > 0
-
-
-@kernel
-def _names_secret(source: Buffer, begin: int, end: int, names: Names, parameter: bool) -> bool:  # noqa: FBT001 - kernels have no keyword arguments
-    """Whether a name is that of a secret."""
+def is_of_secret(source: Buffer, begin: int, end: int, names: Names, parameter: bool) -> bool:  # noqa: FBT001 - kernels have no keyword arguments
+    """Whether a name is that of a secret; ``parameter``: if it is that of a parameter."""
     data = source.data
     for word in names.ids:
         place = end - (word & LENGTH_MASK)
@@ -155,7 +130,7 @@ def _is_last(source: Buffer, begin: int, end: int, names: Names, of: Ints) -> bo
         place = end - (word & LENGTH_MASK)
         if (
             place >= begin
-            and (place == begin or not CLASS[source.data[place - 1]] & LETTER)
+            and (place == begin or not _IS_LETTER[source.data[place - 1]])
             and _same(source, place, names, word)
         ):
             return True

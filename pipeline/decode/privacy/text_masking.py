@@ -16,19 +16,41 @@ from typing import Final
 import numpy as np
 
 from pipeline.decode.kernels.blocks import BLOCK, block_test, lowest
-from pipeline.decode.kernels.kernel import Buffer, Ints, buffer_of, inlined, kernel
-from pipeline.decode.privacy.byte_classes import CLASS, END, NAME, TOKEN
-from pipeline.decode.privacy.name_memory import no_names
-from pipeline.decode.privacy.secret_names import Names, compiled, is_secret, plain
+from pipeline.decode.kernels.kernel import Buffer, Bytes, Ints, buffer_of, inlined, kernel
+from pipeline.decode.privacy.name_memory import (
+    NAME_BYTES,
+    name_begin,
+    no_names,
+    remember,
+    row_of,
+    verdict_on,
+)
+from pipeline.decode.privacy.secret_names import Names, is_of_secret, names_of, plain
 
 _STAR: Final = ord("*")
 _ONE: Final = ord("1")
-_SPACE, _NEWLINE, _QUOTE, _BACKSLASH = 0x20, 0x0A, 0x22, 0x5C
+_SPACE, _TAB, _NEWLINE, _QUOTE, _BACKSLASH = 0x20, 0x09, 0x0A, 0x22, 0x5C
 _COLON, _EQUALS, _PERCENT, _AT, _SLASH, _DOT = 0x3A, 0x3D, 0x25, 0x40, 0x2F, 0x2E
 _LONGEST_CREDENTIALS: Final = 256
 _SHORTEST_SECRET: Final = 6
 """How much text must follow ``Bearer`` or ``Basic``, or an ``eyJ``, to be taken for a secret."""
 
+_NAME, _TOKEN, _END = 1, 2, 4
+"""What a byte may be: part of a name; part of a token; the end of an unquoted value."""
+
+
+def _classes() -> Bytes:
+    classes = np.zeros(256, np.uint8)
+    for text, kind in (
+        (NAME_BYTES, _NAME | _TOKEN),
+        (b"+/=~", _TOKEN),
+        (b" \t\r\n\"&';,)]}#\\|<>", _END),
+    ):
+        classes[np.frombuffer(text, np.uint8)] |= kind
+    return classes
+
+
+_CLASS: Final = _classes()
 _marks = block_test(b"=:%@J ")
 """What may separate a name from a secret, and the last letter of ``eyJ``."""
 _JSON_WORDS: Final = np.frombuffer(b"true falsenull ", np.uint8)
@@ -46,7 +68,7 @@ class TextMask:
     """
 
     def __init__(self, keys: Iterable[str] = ()) -> None:
-        self.names = compiled(keys)
+        self.names = names_of(keys)
 
     def mask(self, data: bytes) -> bytes:
         """The text with stars (in JSON numbers, ones) for secret values; of the same length."""
@@ -108,13 +130,23 @@ def _secret_end(source: Buffer, at: int, begin: int, names: Names, seen: Ints) -
     return _after_name(source, at, names, seen)
 
 
-@kernel
+@inlined
 def _after_name(source: Buffer, at: int, names: Names, seen: Ints) -> int:
-    """Mask what follows a separator at ``at`` behind the name of a secret; returns its end."""
-    data, begin = source.data, _behind(source, at)
-    colon = data[at] == _COLON or plain(data[begin - 1]) == ord("a")
-    if begin == at or not is_secret(source, at, names, seen, not colon):
+    """Mask what follows a separator at ``at`` behind the name of a secret; returns its end.
+
+    Most separators end here, so that what they need is not a call: names are many arguments.
+    """
+    begin = at + 1 if source.data[at] != _PERCENT else _behind_encoded(source, at)
+    colon = source.data[at] == _COLON or plain(source.data[begin - 1]) == ord("a")
+    if begin == at or not _is_secret(source, at, names, seen, not colon):
         return at
+    return _value(source, begin, colon)
+
+
+@kernel
+def _value(source: Buffer, begin: int, colon: bool) -> int:  # noqa: FBT001 - kernels have no keyword arguments
+    """Mask the value behind a separator, which is a ``colon`` or not; returns its end."""
+    data = source.data
     while begin < source.size and data[begin] == _SPACE:
         begin += 1
     if data[begin] in (ord("["), ord("{")) and colon:
@@ -124,14 +156,33 @@ def _after_name(source: Buffer, at: int, names: Names, seen: Ints) -> int:
     return _rest(source, begin) if colon else _unquoted(source, begin)
 
 
-@kernel
-def _behind(source: Buffer, at: int) -> int:
-    """Where the separator ``=``, ``:``, ``%3D`` or ``%3A`` at ``at`` ends; ``at`` if it is none."""
+@inlined
+def _behind_encoded(source: Buffer, at: int) -> int:
+    """Where the separator ``%3D`` or ``%3A`` at ``at`` ends; ``at`` if it is none."""
     data = source.data
-    if data[at] != _PERCENT:
-        return at + 1
     encoded = at + 3 <= source.size and data[at + 1] == ord("3")
     return at + 3 if encoded and plain(data[at + 2]) in (ord("a"), ord("d")) else at
+
+
+@inlined
+def _is_secret(source: Buffer, at: int, names: Names, seen: Ints, parameter: bool) -> bool:  # noqa: FBT001 - kernels have no keyword arguments
+    """Whether the name before ``at`` is that of a secret; ``parameter``: if it is one's name."""
+    data, end = source.data, at
+    while end > 0 and (data[end - 1] in (_SPACE, _QUOTE, _BACKSLASH)):
+        end -= 1
+    begin = name_begin(source, end)
+    if begin == end:
+        return False
+    row, verdict = -1, -1
+    if end < at and not parameter and len(seen):
+        # the name of a member of JSON
+        row = row_of(source, begin, end)
+        verdict = verdict_on(source, begin, end, seen, row)
+    if verdict < 0:
+        verdict = int(is_of_secret(source, begin, end, names, parameter))
+        if row >= 0:
+            remember(begin, end, verdict, seen, row)
+    return verdict > 0
 
 
 @kernel
@@ -201,7 +252,7 @@ def _is_json_word(source: Buffer, at: int, end: int) -> bool:
 def _unquoted(source: Buffer, at: int) -> int:
     """Mask a value up to what cannot be part of one, and what follows it when it is a scheme."""
     data, end = source.data, at
-    while end < source.size and not CLASS[data[end]] & END:
+    while end < source.size and not _CLASS[data[end]] & _END:
         if data[end] == _PERCENT and data[end + 1] == ord("2") and data[end + 2] == ord("6"):
             break
         end += 1
@@ -250,10 +301,10 @@ def _web_token(source: Buffer, at: int, otherwise: int) -> int:
     data = source.data
     if data[at] != ord("e") or data[at + 1] != ord("y"):
         return otherwise
-    if at and CLASS[data[at - 1]] & NAME:
+    if at and _CLASS[data[at - 1]] & _NAME:
         return otherwise  # not where a token begins; this also keeps long runs of them cheap
     end, dots = at, 0
-    while end < source.size and CLASS[data[end]] & NAME:
+    while end < source.size and _CLASS[data[end]] & _NAME:
         dots += int(data[end] == _DOT)
         end += 1
     return _token(source, at, otherwise) if dots else otherwise
@@ -263,7 +314,7 @@ def _web_token(source: Buffer, at: int, otherwise: int) -> int:
 def _token(source: Buffer, begin: int, otherwise: int) -> int:
     """Mask the token that begins there, if it is long enough; returns where it ends."""
     end = begin
-    while end < source.size and CLASS[source.data[end]] & TOKEN:
+    while end < source.size and _CLASS[source.data[end]] & _TOKEN:
         end += 1
     if end - begin < _SHORTEST_SECRET:
         return otherwise
@@ -276,7 +327,7 @@ def _credentials(source: Buffer, at: int) -> int:
     """Mask user and password between ``//`` and the ``@`` at ``at``; returns whether there were."""
     data, begin = source.data, at
     least = max(2, at - _LONGEST_CREDENTIALS)
-    while begin > least and data[begin - 1] != _SLASH and not CLASS[data[begin - 1]] & END:
+    while begin > least and data[begin - 1] != _SLASH and not _CLASS[data[begin - 1]] & _END:
         begin -= 1
     if begin == at or data[begin - 1] != _SLASH or data[begin - 2] != _SLASH:
         return 0
