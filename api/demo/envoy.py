@@ -26,6 +26,9 @@ STATS_PATH: Final = "/stats/prometheus"
 """Where an Envoy exposes its metrics; the rest of its admin interface is not reachable."""
 
 _ADMIN_CLUSTER: Final = "admin"
+_CALL_TIMEOUT: Final = "60s"
+_CONNECT_TIMEOUT: Final = "30s"
+"""Longer than a busy machine keeps a call waiting: only what the mesh declares is to fail."""
 _HTTP_OPTIONS: Final = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 _STATS: Final = (
     r"^cluster\.[^.]+\.(upstream_rq_(total|completed|time|retry|retry_success|[1-5]xx)|upstream_cx_(total|connect_fail))$",
@@ -244,7 +247,7 @@ def _route(callee: Service, version: Version, consumer: str | None = None) -> Js
     match: JsonObject = {"prefix": "/"}
     if consumer is not None:
         match["headers"] = [{"name": CONSUMER_HEADER, "string_match": {"exact": consumer}}]
-    action: JsonObject = {"cluster": cluster_name(callee, version), "timeout": "10s"}
+    action: JsonObject = {"cluster": cluster_name(callee, version), "timeout": _CALL_TIMEOUT}
     if callee.retries:
         action["retry_policy"] = {"retry_on": "5xx", "num_retries": callee.retries}
     return {"name": cluster_name(callee, version), "match": match, "route": action}
@@ -282,7 +285,7 @@ def _cluster(name: str, address: Address | Path, *, http2: bool = False) -> Json
     return {
         "name": name,
         "type": "STATIC",
-        "connect_timeout": "2s",
+        "connect_timeout": _CONNECT_TIMEOUT,
         "load_assignment": {"cluster_name": name, "endpoints": [{"lb_endpoints": [endpoint]}]},
         "typed_extension_protocol_options": {
             _HTTP_OPTIONS: {

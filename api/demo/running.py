@@ -27,6 +27,9 @@ from pipeline.errors import Permanent
 START_SECONDS: Final = 30.0
 """How long an Envoy may take until it is ready."""
 
+CALL_SECONDS: Final = 90.0
+"""How long who calls a proxy waits: longer than any proxy does."""
+
 KEEP_ALIVE_SECONDS: Final = 3600
 """Longer than a demo: a service that closed an idle connection first would fail a request."""
 
@@ -149,7 +152,7 @@ async def running_mesh(
 
 def _client() -> httpx.AsyncClient:
     limits = httpx.Limits(max_connections=None, max_keepalive_connections=64)
-    return httpx.AsyncClient(limits=limits, timeout=15.0, trust_env=False)
+    return httpx.AsyncClient(limits=limits, timeout=CALL_SECONDS, trust_env=False)
 
 
 class _Server(uvicorn.Server):

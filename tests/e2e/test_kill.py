@@ -12,7 +12,7 @@ from pipeline.store import open_store
 from tests.chaos.senders import SPANS, numbered
 from tests.e2e.up import Up
 
-KILLS = int(os.environ.get("MESHWEIR_TEST_KILLS", "15"))
+KILLS = int(os.environ.get("MESHWEIR_TEST_KILLS", "8"))
 """Fifty in the long form, by ``make chaos``."""
 
 
