@@ -266,7 +266,7 @@ STEPS = st.one_of(
 )
 @example("a.log", [0, 0, 0, ROTATED_SECONDS], [("part", ()), ("move", ()), *[(LOOK, ())] * 5])
 @example("a.log", [1], [("part", ()), (STOP, ["rename"])])
-@example("a.log", [6], [(LOOK, ()), ("rename", ()), *[(LOOK, ()), ("late", ()), ("late", ())] * 4])
+@example("a.log", [4], [(LOOK, ()), ("rename", ()), *[(LOOK, ()), (LOOK, ()), ("late", ())] * 5])
 def test_what_was_written_arrives_once_whatever_the_moments(glob, ticks, steps) -> None:
     with TemporaryDirectory() as directory:
         asyncio.run(played(Path(directory), glob, ticks, steps))
