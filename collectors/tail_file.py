@@ -104,22 +104,22 @@ class TailedFile:
         line, found, _ = self._at(0, CHUNK_BYTES).partition(_NEWLINE)
         return line + found if found else b""
 
+    def learn_head(self) -> None:
+        """Know the file by as much of its beginning as there is."""
+        if self.place.head_size < HEAD_BYTES:
+            head = self._at(0, HEAD_BYTES)
+            self.place = replace(self.place, head_size=len(head), head=_hash(head))
+
     def trying(self, origin: str, until: int, at_ns: int) -> Place:
         """The place to keep before a chunk goes to the bus."""
-        self._learn_head()
+        self.learn_head()
         self.place = replace(self.place, pending=Pending(origin, until, at_ns))
         return self.place
 
     def taken(self, until: int) -> None:
         """What is before ``until`` is on the bus, or was passed over."""
         self.place = replace(self.place, offset=until, pending=None)
-        self._learn_head()
-
-    def _learn_head(self) -> None:
-        """Know the file by as much of its beginning as there is."""
-        if self.place.head_size < HEAD_BYTES:
-            head = self._at(0, HEAD_BYTES)
-            self.place = replace(self.place, head_size=len(head), head=_hash(head))
+        self.learn_head()
 
     def _too_long(self, begin: int, *, is_last: bool) -> Chunk | None:
         at = begin + CHUNK_BYTES

@@ -11,8 +11,8 @@ import logging
 import os
 import stat
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -22,6 +22,7 @@ from collectors.intake import Intake
 from collectors.room import Claim
 from collectors.settings import TailSettings
 from collectors.tail_file import Chunk, TailedFile
+from collectors.tail_followed import Followed
 from collectors.tail_lines import UNKNOWN, Lot, channel, lot
 from collectors.tail_patterns import Pattern, pattern
 from collectors.tail_places import Key, Place, Places
@@ -40,36 +41,29 @@ _STOP_SECONDS: Final = 5.0
 _log = logging.getLogger(__name__)
 
 
-@dataclass(slots=True)
-class _Followed:
-    """A file that is followed.
-
-    Attributes:
-        file: the file and its place.
-        quiet_since: when it last grew, monotonic seconds, once its name is gone; else None.
-        kept: the place as it is kept.
-    """
-
-    file: TailedFile
-    quiet_since: float | None = None
-    kept: Place | None = None
-
-
 class TailReceiver:
     """Follows the files of one process.
 
     Args:
         intake: where lines go.
         settings: which files, and where their places are kept.
+        clock: monotonic seconds.
     """
 
-    def __init__(self, intake: Intake, settings: TailSettings) -> None:
+    def __init__(
+        self,
+        intake: Intake,
+        settings: TailSettings,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._intake = intake
         self._settings = settings
+        self._clock = clock
         self._patterns: Sequence[Pattern] = ()
         self._places = Places(settings.directory or Path("tail"))
         self._known: dict[Key, Place] = {}
-        self._followed: dict[Key, _Followed] = {}
+        self._followed: dict[Key, Followed] = {}
         self._left: list[Place] = []
         self._told: set[tuple[str, str]] = set()
         self._first_round = True
@@ -82,7 +76,13 @@ class TailReceiver:
         return ", ".join(self._settings.paths)
 
     async def start(self) -> None:
-        """Begin to follow.
+        """Begin to follow; raises InvalidInput as ``open`` does."""
+        await self.open()
+        self._running = asyncio.create_task(self._run())
+        _log.info("files are followed: %s", self.address)
+
+    async def open(self) -> None:
+        """Open the files that are there, from their places.
 
         Raises:
             InvalidInput: a path or format is not good, or places cannot be kept.
@@ -100,8 +100,6 @@ class TailReceiver:
         self._stopping.clear()
         self._first_round = True
         await asyncio.to_thread(self._look)
-        self._running = asyncio.create_task(self._run())
-        _log.info("files are followed: %s", self.address)
 
     async def stop(self) -> None:
         """Finish the chunk that is on its way, if the bus takes it, and let go. Idempotent."""
@@ -113,6 +111,10 @@ class TailReceiver:
         with contextlib.suppress(asyncio.CancelledError):
             await self._running
         self._running = None
+        await self.close()
+
+    async def close(self) -> None:
+        """Keep the places, and let go."""
         for one in self._followed.values():
             if one.file.place.pending is None:
                 await self._keep(one)
@@ -122,7 +124,7 @@ class TailReceiver:
     async def _run(self) -> None:
         while not self._stopping.is_set():
             try:
-                busy = await self._round()
+                busy = await self.round()
             except OSError as error:
                 self._tell_once("", f"files cannot be followed just now: {error}")
                 busy = False
@@ -130,7 +132,7 @@ class TailReceiver:
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(self._stopping.wait(), self._settings.poll_seconds)
 
-    async def _round(self) -> bool:
+    async def round(self) -> bool:
         """Look for files, take a chunk of each; whether there was any."""
         await asyncio.to_thread(self._look)
         busy = False
@@ -147,9 +149,10 @@ class TailReceiver:
             for path in wanted.files():
                 with contextlib.suppress(OSError):
                     seen |= self._see(path, wanted.format)
+        now = self._clock()
         for key, one in self._followed.items():
-            if key not in seen and one.quiet_since is None:
-                one.quiet_since = time.monotonic()
+            if key not in seen:
+                one.missed(now)
         if self._first_round:
             self._find_renamed(seen)
             self._first_round = False
@@ -160,15 +163,24 @@ class TailReceiver:
         if not stat.S_ISREG(found.st_mode):
             return set()
         key = found.st_dev, found.st_ino
-        one = self._followed.get(key)
-        if one is not None:
-            one.quiet_since = None
-            one.file.place = replace(one.file.place, path=str(path))
-        elif len(self._followed) < self._settings.max_files:
-            self._begin(TailedFile.open(path), format_name)
-        else:
+        if key not in self._followed and len(self._followed) >= self._settings.max_files:
             self._tell_once("", f"more than {self._settings.max_files} files: others wait")
+        elif key not in self._followed:
+            key = self._open(path, format_name)
+        else:
+            self._followed[key].seen(path)
         return {key}
+
+    def _open(self, path: Path, format_name: str) -> Key:
+        """Follow what has that name by now, which may be followed by another name already."""
+        file = TailedFile.open(path)
+        key = file.place.key
+        if key in self._followed:
+            file.close()
+            self._followed[key].seen(path)
+        else:
+            self._begin(file, format_name)
+        return key
 
     def _begin(self, file: TailedFile, format_name: str) -> None:
         """Follow a file from its place, from its beginning, or not at all."""
@@ -194,7 +206,7 @@ class TailReceiver:
             elif self._first_round and not self._known and self._settings.start == "end":
                 file.taken(file.size)
         file.place = replace(file.place, told=format_name)
-        self._followed[key] = _Followed(file)
+        self._followed[key] = Followed(file)
 
     def _original_of(self, file: TailedFile) -> Place | None:
         """The file that this one is a copy of: one that was cut short after, or will be."""
@@ -215,10 +227,12 @@ class TailReceiver:
                 continue
             file = next(self._namesakes(place), None)
             if file is None:
+                text = "%s is not found again; what was written to it after byte %d is not known"
+                _log.warning(text, place.path, place.offset)
                 self._places.forget(key)
                 continue
             file.place = place
-            self._followed[key] = _Followed(file, time.monotonic())
+            self._followed[key] = Followed(file)
 
     def _namesakes(self, place: Place) -> Iterator[TailedFile]:
         """The file of a place, under another name in its directory."""
@@ -232,14 +246,15 @@ class TailReceiver:
                     else:
                         file.close()
 
-    async def _take_next(self, one: _Followed) -> bool:
+    async def _take_next(self, one: Followed) -> bool:
         """Bring the next chunk of a file to the bus; whether there was one."""
         await self._settle(one)
-        chunk = await asyncio.to_thread(self._next, one)
+        # asked once: only what was read to its last byte, with or without an end, is let go
+        is_last = one.is_over(self._settings.rotated_seconds)
+        chunk = await asyncio.to_thread(self._next, one, is_last=is_last)
         if chunk is None:
-            await self._rest(one)
+            await (self._let_go(one) if is_last else self._keep(one))
             return False
-        one.quiet_since = one.quiet_since and time.monotonic()
         if chunk.text:
             await self._bring(one, chunk)
         else:
@@ -247,21 +262,16 @@ class TailReceiver:
         one.file.taken(chunk.end)
         return True
 
-    def _next(self, one: _Followed) -> Chunk | None:
+    def _next(self, one: Followed, *, is_last: bool) -> Chunk | None:
         file = one.file
         if not file.holds(file.place):
             path = file.place.path
             _log.warning("%s was cut short; what was written last before that is not known", path)
             self._leave(file.place)
             file.begin_again()
-        return file.next(is_last=self._is_over(one))
+        return file.next(is_last=is_last)
 
-    def _is_over(self, one: _Followed) -> bool:
-        """Whether nobody writes on: its name is gone, and it was quiet for a while."""
-        since = one.quiet_since
-        return since is not None and time.monotonic() - since >= self._settings.rotated_seconds
-
-    async def _bring(self, one: _Followed, chunk: Chunk) -> None:
+    async def _bring(self, one: Followed, chunk: Chunk) -> None:
         file = one.file
         place = file.place
         told = place.format if place.told == AUTO and place.format else place.told
@@ -273,7 +283,7 @@ class TailReceiver:
         if found.bodies:
             await self._publish(one, chunk, found)
 
-    async def _publish(self, one: _Followed, chunk: Chunk, found: Lot) -> None:
+    async def _publish(self, one: Followed, chunk: Chunk, found: Lot) -> None:
         path = os.fsencode(one.file.place.path).decode(errors="replace")
         kept_at = 0
         origin = ""
@@ -296,7 +306,7 @@ class TailReceiver:
                 "%s: bytes %d to %d are lost: %s", path, chunk.begin, chunk.end, receipt.error
             )
 
-    async def _settle(self, one: _Followed) -> None:
+    async def _settle(self, one: Followed) -> None:
         """Ask the bus for a chunk of which nobody knows whether it came there."""
         pending = one.file.place.pending
         while pending is not None:
@@ -312,25 +322,25 @@ class TailReceiver:
                 one.file.taken(pending.until if there else one.file.place.offset)
                 return
 
-    async def _rest(self, one: _Followed) -> None:
-        """Nothing to read: keep the place, and let go of a file that is over."""
+    async def _let_go(self, one: Followed) -> None:
+        """It is over, and was read to its end."""
         place = one.file.place
-        if not self._is_over(one):
-            await self._keep(one)
-            return
         await asyncio.to_thread(self._places.forget, place.key)
         one.file.close()
         self._leave(place)
         del self._followed[place.key]
         self._known.pop(place.key, None)
 
-    async def _keep(self, one: _Followed) -> None:
-        place = one.file.place
-        if place != one.kept and place.offset:
-            await asyncio.to_thread(self._places.keep, place)
-            one.kept = place
+    async def _keep(self, one: Followed) -> None:
+        """Keep the place, also of a file of which nothing was read: it may be renamed meanwhile."""
+        file = one.file
+        if not file.place.head_size:
+            file.learn_head()
+        if file.place.head_size and file.place != one.kept:
+            await asyncio.to_thread(self._places.keep, file.place)
+            one.kept = file.place
 
-    def _lose(self, one: _Followed, lost: Mapping[tuple[str, str], int]) -> None:
+    def _lose(self, one: Followed, lost: Mapping[tuple[str, str], int]) -> None:
         """Count what cannot go on the bus, by format and reason."""
         for (name, reason), records in lost.items():
             self._intake.dropped(channel(name), records, reason)
