@@ -48,6 +48,9 @@ _LOG, _OF_STREAM, _ATTRIBUTES, _TIME, _OUT, _ERR = (
     for word in (b'{"log":"', b',"stream":"', b',"attrs":{', b',"time":"', b"stdout", b"stderr")
 )
 
+_WRAPS: Final = np.isin(np.arange(256), list(b"0123456789 \t\r"))
+"""With what bytes a line of CRI may begin."""
+
 
 class _Parts(NamedTuple):
     """Lines as they were found, one value for each.
@@ -120,7 +123,7 @@ def whole_until(text: bytes) -> int:
 
 def bare(text: bytes) -> bytes:
     """The text without what CRI puts before each line, as long as it was: spaces are behind it."""
-    if not (_STREAMS in text and any(tag in text for tag in _TAGS)):
+    if not (_begins_wrapped(text) and any(tag in text for tag in _TAGS)):
         return text
     source = _ended(text)
     begins, ends = _bounds(source)
@@ -129,7 +132,19 @@ def bare(text: bytes) -> bytes:
 
 
 def _has_parts(text: bytes) -> bool:
-    return _STREAMS in text and any(sign in text for sign in _PARTS)
+    return _begins_wrapped(text) and any(sign in text for sign in _PARTS)
+
+
+def _begins_wrapped(text: bytes) -> bool:
+    """Whether a line begins as one that is wrapped may: with a digit, with ``{"l``, with spaces.
+
+    Most JSON lines do not, and to look at their beginnings only costs a fifth of looking for words.
+    """
+    data = np.frombuffer(text + b"\n\n\n", np.uint8)
+    begins = np.concatenate((np.zeros(1, np.int64), np.flatnonzero(data[:-3] == _NEWLINE) + 1))
+    first = data[begins]
+    log = (first == _LOG[0]) & (data[begins + 2] == _LOG[2])
+    return bool((_WRAPS[first] | log).any()) and _STREAMS in text
 
 
 def _ended(text: bytes) -> Buffer:
