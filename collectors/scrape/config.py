@@ -295,7 +295,14 @@ def refusal(problem: ValidationError, where: str = "") -> InvalidInput:
             place, found=_shown(first["input"]), allowed=_instead(str(first["loc"][-1]))
         )
     message = first["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
-    return InvalidInput(place, found=_shown(first["input"]), allowed=message)
+    given = first["input"]
+    misspelt = first["type"] in {"literal_error", "enum"} and isinstance(given, str)
+    found = str(given)[:_LONGEST_WORD] if misspelt else _shown(given)
+    return InvalidInput(place, found=found, allowed=message)
+
+
+_LONGEST_WORD: Final = 32
+"""How much is repeated of what stands where one of some words must be."""
 
 
 def _place(location: tuple[int | str, ...]) -> str:

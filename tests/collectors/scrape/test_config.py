@@ -103,6 +103,12 @@ def test_a_key_that_is_not_understood_is_named_with_what_to_write_instead(
     assert "s3cret" not in str(told)
 
 
+def test_a_word_that_is_none_of_those_allowed_is_repeated(tmp_path: Path) -> None:
+    rule = "metric_relabel_configs: [{action: dropp}]"
+    told = refused(tmp_path, f"scrape_configs: [{{job_name: a, {rule}}}]")
+    assert (told.found, "'drop'" in told.allowed) == ("dropp", True)
+
+
 def test_another_discovery_is_told_the_way_through_a_file(tmp_path: Path) -> None:
     told = refused(tmp_path, "scrape_configs: [{job_name: a, consul_sd_configs: []}]")
     assert "file_sd_configs" in told.allowed
