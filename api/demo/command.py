@@ -278,7 +278,7 @@ async def _settle(demo: Demo, console: Console) -> bool:
     console.print(edges_table(graph, demo.truth()))
     lost = demo.mesh.load.unanswered
     said = f"{verdict(seen(graph), demo.truth())}; {lost} requests without an answer"
-    if demo.unplanned:
-        said += f"; {demo.unplanned} failed that should not have: is this machine too busy?"
+    if unplanned_failures := demo.unplanned:
+        said += f"; {unplanned_failures} failed that should not have: is this machine too busy?"
     console.print(said, soft_wrap=True, highlight=False)
     return exact and lost == 0
